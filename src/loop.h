@@ -1,0 +1,72 @@
+/* loop.h - the one place where vlock sleeps.
+ *
+ * Everything that can happen while vlock waits (a reply, a deadline, a signal, the end of the
+ * command it runs, a pipe whose reader has gone) wakes loop_wait(). Signals arrive through a
+ * signalfd, so no code runs in a handler: loop_wait() reads them and shows each to the
+ * `on_signal` of the loop, which does its small duty (forward it, note it) and says whether
+ * the current wait is to stop. Code that waits for a reply therefore reads as straight lines,
+ * and a command's signals are forwarded while a renewal is on its way.
+ *
+ *     struct loop loop;
+ *     loop_open(&loop, why);                   a loop that only waits for descriptors
+ *     loop_take_signals(&loop, LOOP_SIGNALS_.., handler, arg, why);
+ *     ... loop_wait() ...
+ *     loop_close(&loop);                       gives the signal mask back
+ *
+ * Deadlines are CLOCK_BOOTTIME milliseconds and are kept by a timerfd on that clock: a
+ * deadline that passed while the machine was suspended is seen on waking. */
+#ifndef VLOCK_LOOP_H
+#define VLOCK_LOOP_H
+
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/signalfd.h>
+
+#include "trouble.h"
+
+enum wake {
+    WAKE_READY,    /* one of the descriptors has something: see its revents */
+    WAKE_DEADLINE, /* the deadline has come */
+    WAKE_STOP      /* on_signal said so, or an output has lost its reader */
+};
+
+/* Called for each signal that was taken; true: the current wait ends with WAKE_STOP. */
+typedef bool loop_on_signal(void *arg, const struct signalfd_siginfo *info);
+
+struct loop {
+    int signals;         /* signalfd, or -1 while signals keep their default effect */
+    int timer;           /* timerfd on CLOCK_BOOTTIME, or -1 until first needed */
+    sigset_t mask_found; /* the signal mask as it was before loop_take_signals() */
+    loop_on_signal *on_signal;
+    void *arg;
+    bool watch_outputs; /* stop when the reader of stdout or stderr has gone */
+    bool output_gone;   /* that is what stopped the wait */
+};
+
+/* Makes a loop that takes no signals yet. It holds no descriptor until it needs one. */
+void loop_init(struct loop *loop);
+
+/* Blocks the signals that end or concern a waiter or a command (HUP INT QUIT TERM USR1 USR2
+ * WINCH CHLD), those that are ignored at this moment excepted (a command under nohup must not
+ * see SIGHUP), and has them shown to `on_signal`. Calling it again only changes the handler.
+ * FAILED/71 if the kernel has no descriptor left. */
+enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, void *arg,
+                               struct trouble *why);
+
+/* From now on a pipe or socket on stdout or stderr whose reader has gone ends every wait. */
+void loop_watch_outputs(struct loop *loop);
+
+/* Sleeps until one of `count` descriptors (at most 8, fd < 0 is skipped) is ready, the
+ * deadline has come, or a signal stopped the wait. A signal wins over a ready descriptor. */
+enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64_t deadline_ms);
+
+/* Sleeps until the deadline. WAKE_DEADLINE or WAKE_STOP. */
+enum wake loop_sleep(struct loop *loop, int64_t deadline_ms);
+
+/* Closes what the loop holds and restores the signal mask. Signals that are still pending
+ * have their usual effect then. */
+void loop_close(struct loop *loop);
+
+#endif

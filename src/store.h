@@ -1,0 +1,118 @@
+/* store.h - where locks live: one contract, several kinds of store.
+ *
+ * A store answers requests about one key. Each request is one atomic step on the store (a
+ * script on a server, a change under flock(2) on this machine), so the meaning of a lock does
+ * not depend on where it lives; tests/contract.bats runs whole against every kind. What the
+ * answers MEAN for a lock is lock.h's business.
+ *
+ * Lost answers. A connection that breaks after a request was sent leaves open whether it was
+ * carried out. The store connects again and sends the same request with the same `id` until
+ * the deadline: every request is made so that carrying it out twice is the same as once
+ * (acquire: the last grant's id is remembered beside the lock; extend: the last addition's;
+ * all others set what they say). If no answer comes by the deadline, the outcome is UNSURE,
+ * never FAILED.
+ *
+ * How to add a kind: a file store_KIND.c that fills a `struct store_kind` at its foot, a kind
+ * in address.h, and a row in store.c. */
+#ifndef VLOCK_STORE_H
+#define VLOCK_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop.h"
+#include "trouble.h"
+
+struct address;
+struct access;
+struct store;
+
+enum {
+    NAME_MAX_BYTES = 512,     /* NAME, without prefix */
+    KEY_MAX_BYTES = 1024,     /* prefix and NAME */
+    TOKEN_MAX_BYTES = 512,    /* the value of the key */
+    REQUEST_ID_BYTES = 32     /* hex digits of 128 random bits */
+};
+
+/* A time to live that does not end, in requests and answers; 0 never stands for it. */
+#define TTL_NONE INT64_MAX
+/* The longest time to live: what a Lua number holds exactly (2^53 ms). */
+#define TTL_MAX_MS ((int64_t)1 << 53)
+
+enum request_kind {
+    ASK_ACQUIRE,  /* take the key for `token` if it is free (SET NX, PX ttl_ms) */
+    ASK_WITHDRAW, /* undo the ASK_ACQUIRE with this id, whether it was carried out, is still on
+                     its way (it will then be refused), or never arrived */
+    ASK_RELEASE,  /* delete the key if it holds `token` */
+    ASK_EXTEND,   /* add ttl_ms to what is left, if the key holds `token` */
+    ASK_RESET,    /* set what is left to ttl_ms, if the key holds `token` */
+    ASK_RENEW,    /* set what is left to ttl_ms unless more is left: never shortens */
+    ASK_RECOVER,  /* as ASK_RESET; but if the key is free and the last fence given is `fence`,
+                     take it again under `token` with that same fence */
+    ASK_PEEK      /* who holds the key, for how long; changes nothing */
+};
+
+struct request {
+    enum request_kind kind;
+    const char *key;   /* prefix and NAME, 1 to KEY_MAX_BYTES bytes */
+    const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL */
+    const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request;
+                          ASK_WITHDRAW: that of the acquire that is to be undone */
+    int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
+    uint64_t fence;    /* ASK_RECOVER only: the fence the lost lease was given with */
+    bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
+                          lock is held; a store that can see that (local) then never lets the
+                          lease end by time alone */
+    bool patient;      /* a store that cannot be reached is tried again until the deadline
+                          instead of being reported at once */
+};
+
+/* Filled completely on DONE, HELD and LOST; untouched otherwise.
+ *  kind          DONE                          HELD               LOST
+ *  ACQUIRE       ours: fence, ttl              busy: the holder   -
+ *  WITHDRAW      nothing of ours is left       -                  -
+ *  RELEASE       freed                         -                  not ours (free or a holder)
+ *  EXTEND RESET  ours: ttl as it is now        -                  not ours
+ *  RENEW RECOVER ours: ttl as it is now        -                  not ours
+ *  PEEK          holder[0] == 0: free          -                  -
+ * A key without expiry answers EXTEND, RESET and RENEW with FAILED/65 (nothing changed).
+ * EXTEND whose result would be over TTL_MAX_MS is FAILED/64. */
+struct answer {
+    int64_t asked_ms;                 /* CLOCK_BOOTTIME just before the request that was answered
+                                         was sent: a lease counts from here */
+    int64_t ttl_ms;                   /* left on the key; TTL_NONE: no expiry; 0: key is free */
+    int64_t since_ms;                 /* wall clock ms of the grant, 0 if not known */
+    uint64_t fence;                   /* last fence given for this key, 0 if none is known */
+    bool endless;                     /* our lease does not end by time while this process lives */
+    char holder[TOKEN_MAX_BYTES + 1]; /* what the key holds now, empty if free; cut if longer */
+};
+
+struct store_kind {
+    const char *name;
+    /* Opens without talking to anybody yet: *out is set on DONE only. */
+    enum outcome (*open)(const struct address *, const struct access *, struct loop *,
+                         struct store **out, struct trouble *why);
+    enum outcome (*ask)(struct store *, const struct request *, int64_t deadline_ms,
+                        struct answer *out, struct trouble *why);
+    void (*close)(struct store *);
+};
+
+/* Every kind's struct begins with this. */
+struct store {
+    const struct store_kind *kind;
+};
+
+/* Opens the store at `address`. `address`, `access` and `loop` must outlive it. */
+enum outcome store_open(const struct address *address, const struct access *access,
+                        struct loop *loop, struct store **out, struct trouble *why);
+
+/* Sends `request` and waits for its answer, at most until `deadline_ms` (CLOCK_BOOTTIME), and
+ * never longer for one connection or reply than `access` says.
+ * STOPPED: the loop's handler ended the wait. UNSURE or STOPPED for ASK_ACQUIRE: the caller
+ * owes an ASK_WITHDRAW with the same id. */
+enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
+                       struct answer *out, struct trouble *why);
+
+void store_close(struct store *store);
+
+#endif
