@@ -1,0 +1,45 @@
+# cmake -DDIRECTORY=src/scripts -DOUTPUT=scripts.h -P embed.cmake
+# Each NAME.lua becomes `script_NAME` in one header: its text, its length, and the SHA1 that
+# EVALSHA knows it by. Read as hex, because CMake would take semicolons and brackets in the
+# text for list syntax; written as characters, because C promises no string literal beyond
+# 4095 bytes.
+file(GLOB scripts "${DIRECTORY}/*.lua")
+list(SORT scripts)
+set(header "/* Made from src/scripts by cmake/embed.cmake: edit those. */
+#ifndef VLOCK_SCRIPTS_H
+#define VLOCK_SCRIPTS_H
+
+#include <stddef.h>
+
+struct script {
+    const char *name;
+    const char *text;
+    size_t length;
+    const char *sha1;
+};
+")
+foreach(script IN LISTS scripts)
+    get_filename_component(name "${script}" NAME_WLE)
+    if(NOT name MATCHES "^[A-Za-z0-9_]+$")
+        message(FATAL_ERROR "${script}: its name cannot stand in a C identifier")
+    endif()
+    file(READ "${script}" hex HEX)
+    file(SHA1 "${script}" sha1)
+    string(LENGTH "${hex}" digits)
+    math(EXPR length "${digits} / 2")
+    string(REGEX REPLACE "(................................)" "\\1\n   " lines "${hex}")
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" " '\\\\x\\1'," bytes "${lines}")
+    string(APPEND header "
+static const char script_text_${name}[] = {
+   ${bytes} '\\0',
+};
+__attribute__((unused)) static const struct script script_${name} = {
+    .name = \"${name}\",
+    .text = script_text_${name},
+    .length = ${length},
+    .sha1 = \"${sha1}\",
+};
+")
+endforeach()
+string(APPEND header "\n#endif\n")
+file(WRITE "${OUTPUT}" "${header}")
