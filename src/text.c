@@ -1,0 +1,167 @@
+#include "text.h"
+
+#include <string.h>
+
+/* Not <ctype.h>: what a letter is must not depend on the user's locale. */
+static bool is_digit(unsigned char c) {
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_control(unsigned char c) {
+    return c < 0x20 || c == 0x7f;
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Length of the UTF-8 sequence at `s`, 0 if it is none: overlong forms, surrogates and what is
+ * over U+10FFFF are none (the table of RFC 3629, section 4). Never reads past a NUL. */
+static size_t utf8_length(const unsigned char *s) {
+    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+
+    if (length == 1)
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++) {
+        if (s[i] < 0x80 || s[i] > 0xbf)
+            return 0;
+    }
+    return length;
+}
+
+void text_printable(char *to, size_t size, const char *from) {
+    const unsigned char *s = (const unsigned char *)from;
+    size_t used = 0;
+
+    if (size == 0)
+        return;
+    while (*s) {
+        size_t length = utf8_length(s);
+        bool c1 = length == 2 && s[0] == 0xc2 && s[1] < 0xa0;
+        bool harmless = length > 0 && !c1 && !is_control(s[0]);
+        size_t width = harmless ? length : 1;
+
+        /* A character that does not fit ends the copy: half of it would be broken UTF-8. */
+        if (width > size - 1 - used)
+            break;
+        if (harmless)
+            memcpy(to + used, s, length);
+        else
+            to[used] = '?';
+        used += width;
+        s += length > 0 ? length : 1;
+    }
+    to[used] = '\0';
+}
+
+bool text_has_control(const char *s) {
+    for (; *s; s++) {
+        if (is_control((unsigned char)*s))
+            return true;
+    }
+    return false;
+}
+
+bool text_percent_encode(char *to, size_t size, const char *from, const char *keep) {
+    static const char digits[] = "0123456789ABCDEF";
+    size_t used = 0;
+
+    if (size == 0)
+        return false;
+    for (const unsigned char *s = (const unsigned char *)from; *s; s++) {
+        bool plain = is_letter(*s) || is_digit(*s) || strchr(keep, *s);
+
+        if ((plain ? 1U : 3U) > size - 1 - used) {
+            to[0] = '\0';
+            return false;
+        }
+        if (plain) {
+            to[used++] = (char)*s;
+        } else {
+            to[used++] = '%';
+            to[used++] = digits[*s >> 4];
+            to[used++] = digits[*s & 0xf];
+        }
+    }
+    to[used] = '\0';
+    return true;
+}
+
+/* The byte that stands at `from`, and in *width how many bytes it is written with. A NUL, plain
+ * or escaped, is what cannot be in a string: 0 is the answer to that and to a broken escape. */
+static char decode_one(const char *from, size_t length, size_t *width) {
+    int high, low;
+
+    *width = 1;
+    if (from[0] != '%')
+        return from[0];
+    if (length < 3)
+        return '\0';
+    high = hex_value(from[1]);
+    low = hex_value(from[2]);
+    *width = 3;
+    return high < 0 || low < 0 ? '\0' : (char)(high * 16 + low);
+}
+
+bool text_percent_decode(char *to, size_t size, const char *from, size_t length) {
+    size_t used = 0, width;
+
+    if (size == 0)
+        return false;
+    for (size_t at = 0; at < length; at += width) {
+        char c = decode_one(from + at, length - at, &width);
+
+        if (c == '\0' || used + 1 >= size) {
+            to[0] = '\0';
+            return false;
+        }
+        to[used++] = c;
+    }
+    to[used] = '\0';
+    return true;
+}
+
+bool text_copy(char *to, size_t size, const char *from, size_t length) {
+    bool fits = length < size;
+
+    if (size == 0)
+        return false;
+    if (fits)
+        memcpy(to, from, length);
+    to[fits ? length : 0] = '\0';
+    return fits;
+}
+
+bool text_number(const char *digits, unsigned long long most, unsigned long long *value) {
+    unsigned long long sum = 0;
+
+    if (!digits || !*digits)
+        return false;
+    for (; *digits; digits++) {
+        unsigned long long digit = (unsigned long long)(*digits - '0');
+
+        if (!is_digit((unsigned char)*digits) || digit > most || sum > (most - digit) / 10)
+            return false;
+        sum = sum * 10 + digit;
+    }
+    *value = sum;
+    return true;
+}
+
+bool text_begins(const char *s, const char *prefix) {
+    return s && strncmp(s, prefix, strlen(prefix)) == 0;
+}
