@@ -1,9 +1,11 @@
 # cmake -DDIRECTORY=src/scripts -DOUTPUT=scripts.h -P embed.cmake
-# Each NAME.lua becomes `script_NAME` in one header: its text, its length, and the SHA1 that
-# EVALSHA knows it by. Read as hex, because CMake would take semicolons and brackets in the
-# text for list syntax; written as characters, because C promises no string literal beyond
-# 4095 bytes.
+# Each NAME.lua, with head.lua joined in front, becomes `script_NAME` in one header: its text,
+# its length, and the SHA1 that EVALSHA knows it by. Joined in a file and read as hex, because
+# CMake would take semicolons and brackets in the text for list syntax; written as characters,
+# because C promises no string literal beyond 4095 bytes.
+file(GLOB head "${DIRECTORY}/head.lua")
 file(GLOB scripts "${DIRECTORY}/*.lua")
+list(REMOVE_ITEM scripts ${head})
 list(SORT scripts)
 set(header "/* Made from src/scripts by cmake/embed.cmake: edit those. */
 #ifndef VLOCK_SCRIPTS_H
@@ -23,8 +25,15 @@ foreach(script IN LISTS scripts)
     if(NOT name MATCHES "^[A-Za-z0-9_]+$")
         message(FATAL_ERROR "${script}: its name cannot stand in a C identifier")
     endif()
-    file(READ "${script}" hex HEX)
-    file(SHA1 "${script}" sha1)
+    set(joined "${OUTPUT}.${name}")
+    execute_process(COMMAND "${CMAKE_COMMAND}" -E cat ${head} "${script}"
+        OUTPUT_FILE "${joined}" RESULT_VARIABLE status)
+    if(status)
+        message(FATAL_ERROR "${script}: cannot be read")
+    endif()
+    file(READ "${joined}" hex HEX)
+    file(SHA1 "${joined}" sha1)
+    file(REMOVE "${joined}")
     string(LENGTH "${hex}" digits)
     math(EXPR length "${digits} / 2")
     string(REGEX REPLACE "(................................)" "\\1\n   " lines "${hex}")
