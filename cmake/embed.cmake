@@ -20,6 +20,8 @@ struct script {
     const char *sha1;
 };
 ")
+get_filename_component(directory "${OUTPUT}" DIRECTORY)
+file(MAKE_DIRECTORY "${directory}")
 foreach(script IN LISTS scripts)
     get_filename_component(name "${script}" NAME_WLE)
     if(NOT name MATCHES "^[A-Za-z0-9_]+$")
