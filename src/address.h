@@ -4,8 +4,9 @@
  *     unix:///path/to.sock[?db=N]                 valkey+unix:, redis+unix: alike
  *     local:    local:/dir
  *
- * The password leaves `struct address` only through address_password(); `shown` never has it,
- * and is canonical: two URLs of one store on one server have the same `shown`. */
+ * User and password are percent-decoded; the last '@' before the path ends them. The password is
+ * in `password` and nowhere else: neither `shown` nor a message has it. `shown` is canonical: two
+ * URLs of one store have the same, whatever their scheme's spelling, port or slashes. */
 #ifndef VLOCK_ADDRESS_H
 #define VLOCK_ADDRESS_H
 
@@ -45,5 +46,8 @@ struct access {
  * the password, *out wiped, on anything that is not such a URL, and on the kinds that are not
  * built yet (sentinel, cluster, several servers). */
 enum outcome address_parse(const char *url, struct address *out, struct trouble *why);
+
+/* Overwrites all of it, the password above all. */
+void address_wipe(struct address *address);
 
 #endif
