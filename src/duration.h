@@ -1,8 +1,8 @@
 /* duration.h - DUR: how long, as people write it.
  *
- * A number with an optional unit, decimals and compounds: 500ms, 1.5s, 90, 1h30m, 2d. No unit
- * means seconds. In a compound every part has a unit, and units go from large to small, each at
- * most once. Precision is one millisecond; what is finer is an error, not rounded. */
+ * A number with an optional unit, decimals and compounds: 500ms, 1.5s, .5s, 90, 1h30m, 2d. No
+ * unit means seconds. In a compound every part has a unit, and units go from large to small,
+ * each at most once. Precision is one millisecond; what is finer is an error, not rounded. */
 #ifndef VLOCK_DURATION_H
 #define VLOCK_DURATION_H
 
@@ -12,13 +12,14 @@
 
 enum { DURATION_TEXT_BYTES = 32 };
 
-/* Parses all of `text` into *ms, 0 to TTL_MAX_MS (2^53). False, *ms untouched, on anything that is
- * not a DUR: empty, sign, blank, exponent, nan, hex, trailing junk, over 2^53 ms, finer than 1 ms. Zero
- * parses ("-w 0" means something): who needs at least 1 ms looks for it. */
+/* Parses all of `text` into *ms, 0 to TTL_MAX_MS (2^53). False, *ms untouched, on anything that
+ * is not a DUR: empty, sign, blank, exponent, nan, hex, trailing junk, over 2^53 ms, finer than
+ * 1 ms. Zero parses ("-w 0" means something): who needs at least 1 ms looks for it. */
 bool duration_parse(const char *text, int64_t *ms);
 
-/* Writes `ms` as a DUR that duration_parse() reads back to the same value, in the shortest
- * usual form: 500ms, 1.5s, 60s, 1h30m. Used in messages, VLOCK_TTL and token files. */
+/* Writes `ms` as a DUR that duration_parse() reads back to the same value, in the usual form:
+ * 500ms, 1.5s, 60s, 1h30m (whole seconds up to 119s, larger units from 2m on). Negative is 0s.
+ * Used in messages, VLOCK_TTL and token files. */
 void duration_format(char text[DURATION_TEXT_BYTES], int64_t ms);
 
 #endif
