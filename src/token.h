@@ -4,10 +4,10 @@
  *
  *     vl1:RANDOM:START:PID:HOST:NOTE
  *
- * RANDOM 32 hex digits, START milliseconds since 1970 when it was made, PID decimal, HOST and
- * NOTE percent-encoded (letters, digits, '.', '_', '-' stand for themselves; NOTE also keeps '/', '+', '=', '@', ','); NOTE may be empty.
- * Printable, no blanks, at most 512 bytes. Only whole-string equality ever decides ownership;
- * the parts are for people. */
+ * RANDOM 32 lower-case hex digits, START milliseconds since 1970 when it was made, PID decimal,
+ * HOST (cut to 64 bytes) and NOTE percent-encoded: letters, digits, '.', '_', '-' stand for
+ * themselves, in NOTE '/', '+', '=', '@', ',' too. NOTE may be empty. Printable, no blanks, at
+ * most 512 bytes. Only whole-string equality ever decides ownership; the parts are for people. */
 #ifndef VLOCK_TOKEN_H
 #define VLOCK_TOKEN_H
 
@@ -18,10 +18,7 @@
 #include "store.h"
 #include "trouble.h"
 
-enum {
-    NOTE_MAX_BYTES = 128,
-    TOKEN_SHORT_BYTES = 24
-};
+enum { NOTE_MAX_BYTES = 128, TOKEN_SHORT_BYTES = 24 };
 
 struct token_holder {
     char host[256];
@@ -31,7 +28,7 @@ struct token_holder {
 };
 
 /* Makes a new token for this process. `note` may be NULL or at most NOTE_MAX_BYTES bytes.
- * FAILED/71 if the kernel gives no random bits. */
+ * FAILED/71 if the kernel gives no random bits, FAILED/64 if the note is too long. */
 enum outcome token_make(char token[TOKEN_MAX_BYTES + 1], const char *note, struct trouble *why);
 
 /* Fills `id` with REQUEST_ID_BYTES hex digits from the kernel's random bits. */
@@ -42,7 +39,8 @@ enum outcome token_make_id(char id[REQUEST_ID_BYTES + 1], struct trouble *why);
 bool token_read(const char *token, struct token_holder *out);
 
 /* A few leading characters of a token and "...": enough to tell two apart for a person, never
- * enough to present it. A vlock token shows 8 digits of RANDOM; short foreign tokens (under 16 bytes) show at most a quarter of their bytes. Never control characters. */
+ * enough to present it. A vlock token shows 8 digits of RANDOM; a foreign one 8 bytes, but at
+ * most a quarter of it. What is not printable shows as '?'. */
 void token_shorten(char text[TOKEN_SHORT_BYTES], const char *token);
 
 #endif
