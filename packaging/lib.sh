@@ -27,12 +27,29 @@ missing() {
 
 # A repository of the machine's that does not answer is none of our business: whether what
 # we need can be had shows when we ask for it.
-update() { as_root apt-get -q update || say "apt-get update had trouble; going on"; }
+apt_update() { as_root apt-get -q update || say "apt-get update had trouble; going on"; }
 
-install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+apt_install() {
+    set -- env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
         -o DPkg::Lock::Timeout=300 install "$@"
+    case $* in
+        *-server*) without_services as_root "$@" ;;
+        *) as_root "$@" ;;
+    esac
 }
+
+# Runs the rest, an installation that brings servers: none of them is started by it.
+without_services() (
+    guard=/usr/sbin/policy-rc.d
+    if [ ! -e "$guard" ]; then
+        trap 'as_root rm -f "$guard"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM HUP
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
+        as_root chmod 755 "$guard"
+    fi
+    "$@"
+)
 
 # Installs what is not there yet. Nothing missing: no network.
 need() {
@@ -41,8 +58,8 @@ need() {
     set -- $(missing "$@")
     [ $# -gt 0 ] || return 0
     say "installing: $*"
-    update
-    install "$@"
+    apt_update
+    apt_install "$@"
 }
 
 # offers PACKAGE VERSION: the machine's own apt has PACKAGE in at least that version.
@@ -50,6 +67,12 @@ offers() {
     version=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p')
     case $version in '' | '(none)') return 1 ;; esac
     dpkg --compare-versions "$version" ge "$2"
+}
+
+all_offered() {
+    for package; do
+        offers "$package" 0 || return 1
+    done
 }
 
 # The distribution's mirror, from the machine's own apt configuration, whatever its format.
@@ -83,7 +106,7 @@ make_scratch() {
 # over. apt checks the signature against the distribution's own keyring.
 private_apt() {
     make_scratch
-    uri=$(mirror) || { update && uri=$(mirror); } ||
+    uri=$(mirror) || { apt_update && uri=$(mirror); } ||
         die "apt's configuration names no mirror of this distribution"
     keyring=/usr/share/keyrings/$(. /etc/os-release && say "$ID")-archive-keyring.gpg
     [ -r "$keyring" ] || die "$keyring is missing"
@@ -108,3 +131,22 @@ CONF
 }
 
 private() { APT_CONFIG="$scratch/apt.conf" "$@"; }
+
+# backport PACKAGE...: installs packages that only the distribution's backports may have; what
+# they depend on comes from the machine's own apt, whose configuration stays as it is.
+backport() (
+    # shellcheck disable=SC2046 # package names hold no blanks
+    set -- $(missing "$@")
+    [ $# -gt 0 ] || exit 0
+    apt_update
+    if all_offered "$@"; then
+        apt_install "$@"
+        exit
+    fi
+    private_apt deb "$(. /etc/os-release && say "$VERSION_CODENAME")-backports" main
+    mkdir "$scratch/debs"
+    cd "$scratch/debs" || exit
+    private apt-get -q download "$@"
+    chmod 644 ./*.deb
+    apt_install ./*.deb
+)
