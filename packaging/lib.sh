@@ -38,7 +38,7 @@ apt_install() {
     esac
 }
 
-# Runs the rest, an installation that brings servers: none of them is started by it.
+# Runs the rest, an installation that brings servers: none of them is started, now or at boot.
 without_services() (
     guard=/usr/sbin/policy-rc.d
     if [ ! -e "$guard" ]; then
@@ -49,6 +49,12 @@ without_services() (
         as_root chmod 755 "$guard"
     fi
     "$@"
+    for server; do # a package's name or the path of its .deb
+        server=${server##*/}
+        case $server in
+            *-server*) as_root systemctl --quiet disable "${server%%_*}" 2>/dev/null || : ;;
+        esac
+    done
 )
 
 # Installs what is not there yet. Nothing missing: no network.
