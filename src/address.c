@@ -41,7 +41,7 @@ static const struct scheme *find_scheme(struct span url) {
         const char *name = schemes[i].name;
         size_t at = 0;
 
-        while (name[at] && part_lower(url.at[at]) == name[at])
+        while (name[at] && address_lower(url.at[at]) == name[at])
             at++;
         if (!name[at] && url.at + at == colon)
             return &schemes[i];
@@ -54,14 +54,15 @@ static enum outcome check_bytes(const struct reading *r) {
     const char *end = r->url.at + r->url.length;
 
     for (const char *c = r->url.at; c < end; c++) {
-        if (strchr(PART_BLANKS, *c)) {
-            c += strspn(c, PART_BLANKS);
-            return part_refuse(r, find_scheme(span_from(r->url, c))
+        if (strchr(ADDRESS_BLANKS, *c)) {
+            c += strspn(c, ADDRESS_BLANKS);
+            return address_refuse(r,
+                                  find_scheme(span_from(r->url, c))
                                       ? "a quorum of several servers is not supported yet: name one"
                                       : "a blank inside it: write it as %20");
         }
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return part_refuse(r, "a control character inside it: write it percent-encoded");
+            return address_refuse(r, "a control character inside it: write it percent-encoded");
     }
     return DONE;
 }
@@ -77,7 +78,7 @@ static enum outcome read_authority(const struct reading *r, struct span rest, st
 
     *path = span_from(rest, authority.at + authority.length);
     *place = at ? span_from(authority, at + 1) : authority;
-    return at ? part_userinfo(r, span_before(authority, at)) : DONE;
+    return at ? address_read_userinfo(r, span_before(authority, at)) : DONE;
 }
 
 /* Writes the URL as we show it: `user` percent-encoded, the password nowhere. */
@@ -89,10 +90,10 @@ static enum outcome show(const struct reading *r, const char *scheme, const char
 
     if (!text_percent_encode(user, sizeof user, a->user, "-._~") ||
         !text_percent_encode(path, sizeof path, a->path, "/-._~@+=,:"))
-        return part_refuse(r, "it is too long");
+        return address_refuse(r, "it is too long");
     length = snprintf(a->shown, sizeof a->shown, "%s%s%s%s%s%s", scheme, user, *user ? "@" : "",
                       place, path, query);
-    return (size_t)length < sizeof a->shown ? DONE : part_refuse(r, "it is too long");
+    return (size_t)length < sizeof a->shown ? DONE : address_refuse(r, "it is too long");
 }
 
 static enum outcome show_tcp(const struct reading *r) {
@@ -115,21 +116,21 @@ static enum outcome read_tcp(const struct reading *r, struct span rest) {
     enum outcome outcome;
 
     if (!span_begins(rest, "//"))
-        return part_refuse(r, "no '//' after the scheme: write valkey://HOST");
+        return address_refuse(r, "no '//' after the scheme: write valkey://HOST");
     outcome = read_authority(r, span_from(rest, rest.at + 2), &place, &path);
     if (outcome != DONE)
         return outcome;
     tail = span_from(r->url, place.at);
     if (span_find(tail, '@'))
-        return part_refuse(r,
-                           "an '@' behind the first '/': in a user or password '/' is written %2F");
+        return address_refuse(
+            r, "an '@' behind the first '/': in a user or password '/' is written %2F");
     if (span_find(tail, '?') || span_find(tail, '#'))
-        return part_refuse(r,
-                           "neither '?' nor '#' means anything here: the database is written /N, "
-                           "all else has its option");
-    outcome = part_host(r, place);
+        return address_refuse(
+            r, "neither '?' nor '#' means anything here: the database is written /N, "
+               "all else has its option");
+    outcome = address_read_host(r, place);
     if (outcome == DONE && path.length > 1)
-        outcome = part_database(r, span_from(path, path.at + 1));
+        outcome = address_read_database(r, span_from(path, path.at + 1));
     return outcome == DONE ? show_tcp(r) : outcome;
 }
 
@@ -139,15 +140,15 @@ static enum outcome read_socket(const struct reading *r, struct span path) {
     const char *query = span_find(path, '?');
 
     if (query && !span_begins(span_from(path, query), "?db="))
-        return part_refuse(r, "only '?db=N' may stand behind the socket's path");
-    if (query && part_database(r, span_from(path, query + strlen("?db="))) != DONE)
+        return address_refuse(r, "only '?db=N' may stand behind the socket's path");
+    if (query && address_read_database(r, span_from(path, query + strlen("?db="))) != DONE)
         return FAILED;
-    if (part_path(r, query ? span_before(path, query) : path) != DONE)
+    if (address_read_path(r, query ? span_before(path, query) : path) != DONE)
         return FAILED;
     if (!*r->out->path)
-        return part_refuse(r, "the socket's path is missing: write unix:///path/to.sock");
+        return address_refuse(r, "the socket's path is missing: write unix:///path/to.sock");
     if (strlen(r->out->path) >= room)
-        return part_refuse(r, "the socket's path is longer than the system's 107 bytes");
+        return address_refuse(r, "the socket's path is longer than the system's 107 bytes");
     return DONE;
 }
 
@@ -160,7 +161,7 @@ static enum outcome read_unix(const struct reading *r, struct span rest) {
         read_authority(r, span_from(rest, rest.at + 2), &place, &path) != DONE)
         return FAILED;
     if (place.length > 0 || !span_begins(path, "/"))
-        return part_refuse(r, "the socket's path is absolute: write unix:///path/to.sock");
+        return address_refuse(r, "the socket's path is absolute: write unix:///path/to.sock");
     if (read_socket(r, path) != DONE)
         return FAILED;
     if (r->out->db)
@@ -173,17 +174,17 @@ static enum outcome read_local(const struct reading *r, struct span rest) {
 
     /* 'local://dir' would be the directory /dir to us and a host called dir to everybody else. */
     if (span_begins(rest, "//") && !span_begins(rest, "///"))
-        return part_refuse(r, "local: takes no host: write 'local:' or 'local:/dir'");
+        return address_refuse(r, "local: takes no host: write 'local:' or 'local:/dir'");
     if (rest.length > 0 && !span_begins(rest, "/"))
-        return part_refuse(r, "local: takes an absolute directory");
+        return address_refuse(r, "local: takes an absolute directory");
     if (span_find(rest, '?'))
-        return part_refuse(r, "'?' in a path is written %3F");
-    outcome = part_path(r, rest);
+        return address_refuse(r, "'?' in a path is written %3F");
+    outcome = address_read_path(r, rest);
     if (outcome != DONE)
         return outcome;
     /* An empty path is this user's own directory: 'local:/' must never turn into that. */
     if (rest.length > 0 && !*r->out->path)
-        return part_refuse(r, "the root directory is no place for locks: write 'local:/dir'");
+        return address_refuse(r, "the root directory is no place for locks: write 'local:/dir'");
     return show(r, "local:", "", "");
 }
 
@@ -197,8 +198,8 @@ static enum outcome read_url(struct reading *r) {
     if (check_bytes(r) != DONE)
         return FAILED;
     if (!scheme)
-        return part_refuse(r, "no scheme that vlock knows: write valkey://HOST (valkeys:// for "
-                              "TLS), unix:///path/to.sock, local: or local:/dir");
+        return address_refuse(r, "no scheme that vlock knows: write valkey://HOST (valkeys:// for "
+                                 "TLS), unix:///path/to.sock, local: or local:/dir");
     if (scheme->later)
         return trouble_say(r->why, FAILED, EXIT_CONFIG,
                            "'%s://' is not supported yet: name the server itself, valkey://HOST",
@@ -221,9 +222,9 @@ enum outcome address_parse(const char *url, struct address *out, struct trouble 
     enum outcome outcome;
 
     address_wipe(out);
-    url += strspn(url, PART_BLANKS);
+    url += strspn(url, ADDRESS_BLANKS);
     reading.url = (struct span){.at = url, .length = strlen(url)};
-    while (reading.url.length > 0 && strchr(PART_BLANKS, url[reading.url.length - 1]))
+    while (reading.url.length > 0 && strchr(ADDRESS_BLANKS, url[reading.url.length - 1]))
         reading.url.length--;
     if (reading.url.length == 0)
         return trouble_say(why, FAILED, EXIT_CONFIG,

@@ -10,7 +10,7 @@
 
 #include "address.h"
 
-#define PART_BLANKS " \t\r\n\v\f"
+#define ADDRESS_BLANKS " \t\r\n\v\f"
 
 /* A piece of the URL, in place: nothing that may hold a password is copied about. */
 struct span {
@@ -48,24 +48,24 @@ static inline bool span_begins(struct span s, const char *prefix) {
 }
 
 /* Not tolower(3): the user's locale must not change what a URL means. */
-static inline char part_lower(char c) {
+static inline char address_lower(char c) {
     return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
 /* FAILED/78: the URL, as far as it can be shown, and `reason`. */
-enum outcome part_refuse(const struct reading *r, const char *reason);
+enum outcome address_refuse(const struct reading *r, const char *reason);
 
 /* What stands before the '@': user, or user and password. */
-enum outcome part_userinfo(const struct reading *r, struct span info);
+enum outcome address_read_userinfo(const struct reading *r, struct span info);
 
 /* What stands between '@' and '/': a name, an IPv4 address, or an IPv6 address in brackets,
  * and maybe a port (6379 if there is none). */
-enum outcome part_host(const struct reading *r, struct span place);
+enum outcome address_read_host(const struct reading *r, struct span place);
 
 /* A database's number, without what leads to it. */
-enum outcome part_database(const struct reading *r, struct span digits);
+enum outcome address_read_database(const struct reading *r, struct span digits);
 
 /* An absolute path; slashes that repeat or end it are left out ('/' alone leaves nothing). */
-enum outcome part_path(const struct reading *r, struct span path);
+enum outcome address_read_path(const struct reading *r, struct span path);
 
 #endif

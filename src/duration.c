@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store.h"
-
 struct unit {
     const char *name;
     int64_t ms;
@@ -26,7 +24,7 @@ static bool add_whole(const char *digits, size_t count, int64_t unit_ms, int64_t
 
     for (size_t i = 0; i < count; i++) {
         number = number * 10 + (digits[i] - '0');
-        if (number > TTL_MAX_MS)
+        if (number > DURATION_MAX_MS)
             return false;
     }
     return !__builtin_mul_overflow(number, unit_ms, &number) &&
@@ -94,7 +92,7 @@ static bool read_part(const char **text, unsigned *next, int64_t *ms) {
     *text = name + length;
     *next = unit + 1;
     return add_whole(whole, whole_count, units[unit].ms, ms) &&
-           add_fraction(fraction, fraction_count, units[unit].ms, ms) && *ms <= TTL_MAX_MS;
+           add_fraction(fraction, fraction_count, units[unit].ms, ms) && *ms <= DURATION_MAX_MS;
 }
 
 bool duration_parse(const char *text, int64_t *ms) {

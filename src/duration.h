@@ -12,7 +12,10 @@
 
 enum { DURATION_TEXT_BYTES = 32 };
 
-/* Parses all of `text` into *ms, 0 to TTL_MAX_MS (2^53). False, *ms untouched, on anything that
+/* The longest, TTL_MAX_MS in the store's terms: what a double, and so Lua, counts exactly. */
+#define DURATION_MAX_MS ((int64_t)1 << 53)
+
+/* Parses all of `text` into *ms, 0 to DURATION_MAX_MS. False, *ms untouched, on anything that
  * is not a DUR: empty, sign, blank, exponent, nan, hex, trailing junk, over 2^53 ms, finer than
  * 1 ms. Zero parses ("-w 0" means something): who needs at least 1 ms looks for it. */
 bool duration_parse(const char *text, int64_t *ms);

@@ -1,7 +1,7 @@
 /* tokenfile.h - a token that travels from step to step in a file.
  *
- * `key=value` lines, in this order (unknown keys are an error, so is a missing or repeated one, prefix,
- * fence and store may be missing):
+ * `key=value` lines, written in this order (prefix, store and fence may be missing; a key that is
+ * unknown, missing or there twice is an error, so is an empty value):
  *
  *     version=1
  *     name=deploy
@@ -11,12 +11,13 @@
  *     store=valkey://h:6379 canonical, without password
  *     fence=1790000000000000
  *
- * A file with one line that has no `key=` form we know is a bare token (`vlock acquire x >f`).
+ * A value is everything behind its first '=': any bytes but control characters. A file with one
+ * line that begins with no such `key=` is a bare token (`vlock acquire x >f`).
  *
  * Writing. What can be lost at each instant of an acquire:
  *   1. tokenfile_prepare()  the whole content but the fence goes to a temporary file beside F, is
  *                           synced, with room for the fence already allocated. A killed acquire
- *                           leaves at most a `.F.vlock-XXXXXX` behind that holds the token.
+ *                           leaves at most a `.F.vlock-XXXXXX` behind, which can be used as F.
  *   2. the store is asked   a token that owns a lock is now always on disk
  *   3. tokenfile_publish()  the fence is written into the room kept for it, synced, and the
  *                           file renamed to F: complete or not at all, mode 0600.
@@ -25,7 +26,9 @@
  * Removing. Two vlocks may share F: one releases (and removes F) while the next, who was given
  * the lock by that very release, publishes its own. So a file is removed only under flock(2) on
  * its inode, by the process that read it under the same flock (tokenfile_open .. _remove), and
- * publish takes that flock on a file it is about to replace: a remover never takes away a file that it has not read. */
+ * publish takes that flock on a file it is about to replace, and replaces nothing where it saw no
+ * file: a remover never takes away a file that it has not read. Where the file system knows no
+ * flock, files are read and written all the same. */
 #ifndef VLOCK_TOKENFILE_H
 #define VLOCK_TOKENFILE_H
 
@@ -48,16 +51,16 @@ struct tokenfile {
     uint64_t fence;   /* 0: not known */
 };
 
-/* A token file that is open and flocked for as long as this lives. */
+/* A token file that is open and flocked for as long as this lives. All zero: none. */
 struct tokenfile_hold {
-    int fd;  /* -1: nothing held */
-    const char *path;
+    int fd;
+    const char *path; /* the caller's string, which must outlive this; NULL: nothing held */
 };
 
 /* Opens, flocks (waits at most until deadline_ms for another vlock that is just releasing) and
  * reads the file at `path`. The last path component is never followed if it is a symbolic link.
- * FAILED/66 missing; FAILED/65 not a regular file, empty, too large, malformed, or a symlink; FAILED/71
- * cannot be opened or read (permission and the like: name the reason); UNSURE is not used.
+ * FAILED/66 missing; FAILED/65 not a regular file, empty, too large, malformed, or a symlink;
+ * FAILED/71 cannot be opened or read, or still in another vlock's hands at the deadline; STOPPED.
  * On DONE `hold` owns the descriptor: end with _close or _remove. */
 enum outcome tokenfile_open(const char *path, struct loop *loop, int64_t deadline_ms,
                             struct tokenfile *out, struct tokenfile_hold *hold,
@@ -69,28 +72,31 @@ enum outcome tokenfile_remove(struct tokenfile_hold *hold, struct trouble *why);
 
 void tokenfile_close(struct tokenfile_hold *hold);
 
-/* The temporary file of an acquire that is under way. */
+/* The temporary file of an acquire that is under way. All zero: none. */
 struct tokenfile_draft {
-    int fd;        /* -1: none */
-    int directory; /* the directory F is in, held open: a rename of it does not lead us astray */
-    char base[256];      /* F's own name in it */
-    char temporary[280]; /* the draft's name in it; empty: none */
+    int fd;
+    int directory;       /* that of F, held open: a rename of it does not lead us astray */
+    char base[256];      /* F's own name in it; empty: there is no draft */
+    char temporary[280]; /* the draft's name in it */
     int64_t fence_at;    /* offset of the room for the fence */
 };
 
-/* Step 1. Checks too that F may be replaced: it must be missing, empty (mktemp), or a token
- * file for the same name and prefix, or a bare token: FAILED/65 otherwise (another NAME's file, or
- * no token file at all is never overwritten); a symlink, directory, FIFO or device at F is FAILED/73, as is a place that
- * cannot be written or is full. content->fence is ignored. */
+/* Step 1. FAILED/64 for a content that could not be read back (a control character, an empty
+ * name or token). Checks too that F may be replaced: it must be missing, empty (mktemp), a bare
+ * token, or a token file for the same name and prefix. Another NAME's file, or no token file at
+ * all, is never overwritten: FAILED/65. A symlink, directory, FIFO or device at F is FAILED/73,
+ * as is a place that cannot be written or is full. content->fence is ignored. */
 enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content,
                                struct tokenfile_draft *out, struct trouble *why);
 
-/* Step 3. FAILED/73 with the draft still on disk under its temporary name (the caller gives the lock back and then discards).
- * Waits at most until deadline_ms for a releasing vlock. */
+/* Step 3. DONE: the file is in place and the draft is none any more. Otherwise the draft is still
+ * on disk under its temporary name (the caller gives the lock back and then discards it): FAILED
+ * with 73, or 65 if F has become what prepare refuses with 65, or STOPPED. Waits at most until
+ * deadline_ms for a releasing vlock. fence 0: not known. */
 enum outcome tokenfile_publish(struct tokenfile_draft *draft, uint64_t fence, struct loop *loop,
                                int64_t deadline_ms, struct trouble *why);
 
-/* Removes the temporary file, if it still exists, and closes everything. */
+/* Removes the temporary file, if there still is a draft, and closes everything. */
 void tokenfile_discard(struct tokenfile_draft *draft);
 
 #endif
