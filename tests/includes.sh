@@ -9,7 +9,7 @@ help completion
 command
 context
 say options
-tokenfile
+tokenfile*
 lock lock_* lease
 token
 child* guard
