@@ -12,8 +12,8 @@
 
 enum { DURATION_TEXT_BYTES = 32 };
 
-/* The longest, TTL_MAX_MS in the store's terms: what a double, and so Lua, counts exactly. */
-#define DURATION_MAX_MS ((int64_t)1 << 53)
+/* The longest, 2^53, is TTL_MAX_MS in the store's terms: what a double, so Lua, counts exactly. */
+#define DURATION_MAX_MS INT64_C(9007199254740992)
 
 /* Parses all of `text` into *ms, 0 to DURATION_MAX_MS. False, *ms untouched, on anything that
  * is not a DUR: empty, sign, blank, exponent, nan, hex, trailing junk, over 2^53 ms, finer than

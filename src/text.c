@@ -103,18 +103,18 @@ bool text_percent_encode(char *to, size_t size, const char *from, const char *ke
 
 /* The byte that stands at `from`, and in *width how many bytes it is written with. A NUL, plain
  * or escaped, is what cannot be in a string: 0 is the answer to that and to a broken escape. */
-static char decode_one(const char *from, size_t length, size_t *width) {
+static unsigned char decode_one(const char *from, size_t length, size_t *width) {
     int high, low;
 
     *width = 1;
     if (from[0] != '%')
-        return from[0];
+        return (unsigned char)from[0];
     if (length < 3)
         return '\0';
     high = hex_value(from[1]);
     low = hex_value(from[2]);
     *width = 3;
-    return high < 0 || low < 0 ? '\0' : (char)(high * 16 + low);
+    return high < 0 || low < 0 ? '\0' : (unsigned char)(high * 16 + low);
 }
 
 bool text_percent_decode(char *to, size_t size, const char *from, size_t length) {
@@ -123,13 +123,13 @@ bool text_percent_decode(char *to, size_t size, const char *from, size_t length)
     if (size == 0)
         return false;
     for (size_t at = 0; at < length; at += width) {
-        char c = decode_one(from + at, length - at, &width);
+        unsigned char c = decode_one(from + at, length - at, &width);
 
         if (c == '\0' || used + 1 >= size) {
             to[0] = '\0';
             return false;
         }
-        to[used++] = c;
+        to[used++] = (char)c;
     }
     to[used] = '\0';
     return true;

@@ -175,9 +175,9 @@ void token_shorten(char text[TOKEN_SHORT_BYTES], const char *token) {
     size_t shown = ours                     ? strlen(VERSION) + SHOWN_DIGITS
                    : quarter < SHOWN_DIGITS ? quarter
                                             : SHOWN_DIGITS;
-    char start[TOKEN_SHORT_BYTES];
+    char start[TOKEN_SHORT_BYTES], printable[TOKEN_SHORT_BYTES - 3];
 
     text_copy(start, sizeof start, token, shown);
-    text_printable(text, TOKEN_SHORT_BYTES - strlen("..."), start);
-    strcat(text, "...");
+    text_printable(printable, sizeof printable, start);
+    snprintf(text, TOKEN_SHORT_BYTES, "%s...", printable);
 }

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "text.h"
 #include "tokenfile_part.h"
 
 #define SUFFIX ".vlock-"
@@ -38,7 +39,7 @@ static int open_directory(const char *path, char base[256]) {
     if (fd < 0 && errno == EACCES)
         fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0)
-        strcpy(base, name);
+        text_copy(base, 256, name, strlen(name));
     return fd;
 }
 
