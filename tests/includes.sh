@@ -6,12 +6,15 @@ layers='
 main
 cmd_*
 help completion
+handover
 command
 context
+ending
 say options
 tokenfile*
-lock lock_* lease
-token
+lock lock_*
+lease
+token held
 child* guard
 store_*
 wire lockfile
