@@ -55,8 +55,8 @@ void loop_init(struct loop *loop);
 enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, void *arg,
                                struct trouble *why);
 
-/* From now on a pipe or socket on stdout or stderr whose reader has gone ends every wait. */
-void loop_watch_outputs(struct loop *loop);
+/* Whether a pipe or socket on stdout or stderr whose reader has gone ends every wait. */
+void loop_watch_outputs(struct loop *loop, bool watch);
 
 /* Sleeps until one of `count` descriptors (at most 8, fd < 0 is skipped) is ready, the
  * deadline has come, or a signal stopped the wait. A signal wins over a ready descriptor. */

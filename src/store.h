@@ -55,14 +55,18 @@ enum request_kind {
 struct request {
     enum request_kind kind;
     const char *key;   /* prefix and NAME, 1 to KEY_MAX_BYTES bytes */
-    const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL */
-    const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request;
-                          ASK_WITHDRAW: that of the acquire that is to be undone */
+    const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL, or the one that is
+                          asked for */
+    const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request.
+                          ASK_WITHDRAW, ASK_RENEW: that of the acquire that is undone or kept;
+                          ASK_RELEASE: that of the acquire if the holder itself asks, else NULL */
     int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
     uint64_t fence;    /* ASK_RECOVER only: the fence the lost lease was given with */
     bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
                           lock is held; a store that can see that (local) then never lets the
                           lease end by time alone */
+    bool tell;         /* ASK_RELEASE: a live process other than this one holds the lock: leave
+                          word for its next ASK_RENEW or ASK_RELEASE that this was deliberate */
     bool patient;      /* a store that cannot be reached is tried again until the deadline
                           instead of being reported at once */
 };
@@ -74,7 +78,7 @@ struct request {
  *  RELEASE       freed                         -                  not ours (free or a holder)
  *  EXTEND RESET  ours: ttl as it is now        -                  not ours
  *  RENEW RECOVER ours: ttl as it is now        -                  not ours
- *  PEEK          holder[0] == 0: free          -                  -
+ *  PEEK          ttl_ms == 0: free             -                  token is not the holder's
  * A key without expiry answers EXTEND, RESET and RENEW with FAILED/65 (nothing changed).
  * EXTEND whose result would be over TTL_MAX_MS is FAILED/64. */
 struct answer {
@@ -83,6 +87,8 @@ struct answer {
     int64_t ttl_ms;                   /* left on the key; TTL_NONE: no expiry; 0: key is free */
     int64_t since_ms;                 /* wall clock ms of the grant, 0 if not known */
     uint64_t fence;                   /* last fence given for this key, 0 if none is known */
+    bool released;                    /* LOST on RENEW, RELEASE: somebody who had the token gave
+                                         the lock back on purpose (`tell`) */
     bool endless;                     /* our lease does not end by time while this process lives */
     char holder[TOKEN_MAX_BYTES + 1]; /* what the key holds now, empty if free; cut if longer */
 };
@@ -108,7 +114,7 @@ enum outcome store_open(const struct address *address, const struct access *acce
 
 /* Sends `request` and waits for its answer, at most until `deadline_ms` (CLOCK_BOOTTIME), and
  * never longer for one connection or reply than `access` says.
- * STOPPED: the loop's handler ended the wait. UNSURE or STOPPED for ASK_ACQUIRE: the caller
+ * `why` must not be NULL. STOPPED: the loop's handler ended the wait. UNSURE or STOPPED for ASK_ACQUIRE: the caller
  * owes an ASK_WITHDRAW with the same id. */
 enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
                        struct answer *out, struct trouble *why);

@@ -1,0 +1,56 @@
+/* child.h - starting the command, telling it signals, and learning how it ended.
+ *
+ * The command starts as if there were no vlock: the signal mask, the ignored signals and the
+ * closed descriptors that vlock found are given back to it. child_found_take() notes them and
+ * changes what vlock itself needs otherwise; it must come first in main().
+ *
+ * child does not know what a lock is. */
+#ifndef VLOCK_CHILD_H
+#define VLOCK_CHILD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "trouble.h"
+
+/* What the process was started with. */
+struct child_found {
+    struct sigaction pipe, chld;
+    bool closed[3]; /* standard descriptors that were closed */
+};
+
+struct child {
+    pid_t pid;   /* 0: none was started */
+    bool ended;
+    int status;  /* of waitpid(), once ended */
+};
+
+/* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
+ * (they are closed again in the command); ignores SIGPIPE, so that a lost reader is an error
+ * that can be handled; lets SIGCHLD arrive even if our parent ignored it. */
+void child_found_take(struct child_found *found);
+
+/* Undoes child_found_take() in this process, and sets the signal mask `mask`. For a process
+ * that is about to be something else. */
+void child_found_restore(const struct child_found *found, const sigset_t *mask);
+
+/* Starts argv (looked up in PATH) with the mask it is to have. FAILED/127 not found, /126 cannot
+ * be executed, /71 the system has no process left. */
+enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
+                         const sigset_t *mask, struct trouble *why);
+
+/* Notes whether the command has ended, without waiting. */
+void child_reap(struct child *child);
+
+/* Sends a signal to the command, if it has not ended: its pid cannot be anybody else's before
+ * child_reap() has seen its end. */
+void child_signal(const struct child *child, int signo);
+
+/* The exit status a shell would give the command's end: its own, or 128+N for signal N. */
+int child_exit_status(const struct child *child);
+
+/* The signal that ended the command, or 0. */
+int child_end_signal(const struct child *child);
+
+#endif

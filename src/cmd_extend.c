@@ -1,0 +1,43 @@
+/* vlock extend: more time, added to what is left or instead of it. */
+#include "clock.h"
+#include "command.h"
+#include "context.h"
+#include "duration.h"
+#include "lock.h"
+#include "token.h"
+
+static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct trouble *why) {
+    char id[REQUEST_ID_BYTES + 1], holder[512];
+    struct request request = {.kind = replace ? ASK_RESET : ASK_EXTEND, .key = ctx->key,
+                              .token = ctx->token, .id = id, .ttl_ms = ms};
+    struct answer answer;
+    enum outcome outcome = token_make_id(id, why);
+
+    if (outcome == DONE)
+        outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
+    if (outcome != LOST)
+        return outcome;
+    lock_describe_holder(holder, sizeof holder, &answer);
+    return trouble_say(why, LOST, EXIT_NOT_OWNED, "not owned, nothing extended: %s", holder);
+}
+
+int cmd_extend(const struct options *options, const struct child_found *found) {
+    struct trouble why = {0};
+    struct context ctx;
+    enum outcome outcome;
+    int64_t ms = 0;
+
+    (void)found;
+    outcome = context_open(&ctx, options, false, &why);
+    if (outcome == DONE && (!duration_parse(options->operands[1], &ms) || ms == 0))
+        outcome = trouble_say(&why, FAILED, EXIT_USAGE,
+                              "bad DUR '%s': use a number with ms, s, m, h or d, as in 30s",
+                              options->operands[1]);
+    if (outcome == DONE)
+        outcome = context_token(&ctx, &why);
+    if (outcome == DONE)
+        outcome = context_store(&ctx, &why);
+    if (outcome == DONE)
+        outcome = extend(&ctx, ms, options->value[OPT_REPLACE] != NULL, &why);
+    return context_end(&ctx, outcome, &why);
+}

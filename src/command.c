@@ -1,0 +1,39 @@
+#include "command.h"
+
+#include <stddef.h>
+#include <string.h>
+
+const struct command command_rows[] = {
+    {"acquire", FOR_ACQUIRE, "NAME", 1, 1, "take a lock and print its token",
+     "Waits for ever unless -n or -w is given. The lock stays when vlock ends: it is given back\n"
+     "with 'vlock release', or ends with its time to live.\n",
+     cmd_acquire},
+    {"release", FOR_RELEASE, "NAME", 1, 1, "give a lock back",
+     "Needs the token. Removes the token file.\n", cmd_release},
+    {"extend", FOR_EXTEND, "NAME DUR", 2, 2, "add DUR to what is left of a lock's time to live",
+     "Needs the token.\n", cmd_extend},
+    {"reacquire", FOR_REACQUIRE, "NAME", 1, 1, "set a lock's time to live back to the full",
+     "Needs the token. The time to live is that of -t, else the token file's, else VLOCK_TTL's.\n",
+     cmd_reacquire},
+    {"owned", FOR_OWNED, "NAME", 1, 1, "exit 0 if the lock is held with our token, else 1", "",
+     cmd_owned},
+    {"locked", FOR_LOCKED, "NAME", 1, 1, "exit 0 if the lock is held by anybody, else 1", "",
+     cmd_locked},
+    {"run", FOR_RUN, "[NAME] [--] CMD [ARG...]", 0, 1, "run a command while holding a lock",
+     "Options come before NAME. Without NAME, which needs the --, VLOCK_NAME is the lock. The\n"
+     "lease is renewed until CMD ends; CMD is stopped before the lease could end. Returns CMD's\n"
+     "own status.\n",
+     cmd_run},
+    {"help", FOR_HELP, "[COMMAND]", 0, 1, "explain vlock or one of its commands", "", cmd_help},
+    {"completion", FOR_COMPLETION, "bash|zsh|fish", 1, 1, "print a completion script for a shell",
+     "", cmd_completion},
+};
+
+const unsigned command_count = sizeof command_rows / sizeof *command_rows;
+
+const struct command *command_find(const char *name) {
+    for (unsigned i = 0; i < command_count; i++)
+        if (strcmp(command_rows[i].name, name) == 0)
+            return &command_rows[i];
+    return NULL;
+}

@@ -1,0 +1,188 @@
+#include "lock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "clock.h"
+#include "duration.h"
+#include "held.h"
+#include "token.h"
+
+enum {
+    POLL_FIRST_MS = 8, /* between two looks at a held lock, doubled each time, ... */
+    POLL_MOST_MS = 200, /* ... up to this */
+    /* -w ends on time, give or take 50 ms: the last question may still be answered, and what
+     * was not answered is taken back. */
+    GRACE_MS = 20,
+    WITHDRAW_MS = 25
+};
+
+static void say_when(char *text, size_t size, int64_t wall_ms) {
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm local;
+
+    if (!localtime_r(&seconds, &local) || !strftime(text, size, "%Y-%m-%d %H:%M:%S", &local))
+        snprintf(text, size, "an unknown time");
+}
+
+void lock_describe_holder(char *text, size_t size, const struct answer *answer) {
+    char left[DURATION_TEXT_BYTES + 8] = "never expires", since[40], shortened[TOKEN_SHORT_BYTES];
+    struct token_holder holder;
+
+    if (answer->ttl_ms == 0) {
+        snprintf(text, size, "it is free");
+        return;
+    }
+    if (answer->ttl_ms != TTL_NONE) {
+        duration_format(left, answer->ttl_ms);
+        strcat(left, " left");
+    }
+    if (!token_read(answer->holder, &holder)) {
+        token_shorten(shortened, answer->holder);
+        snprintf(text, size, "held by '%s' (no vlock token), %s", shortened, left);
+        return;
+    }
+    say_when(since, sizeof since, answer->since_ms ? answer->since_ms : holder.made_ms);
+    snprintf(text, size, "held by pid %ld on host %s since %s, %s%s%s%s", holder.pid, holder.host,
+             since, left, *holder.note ? " (" : "", holder.note, *holder.note ? ")" : "");
+}
+
+static struct request request_for(const struct lock *lock, enum request_kind kind) {
+    return (struct request){.kind = kind,
+                            .key = lock->key,
+                            .token = lock->token,
+                            .id = lock->id,
+                            .ttl_ms = lock->ttl_ms,
+                            .alive = lock->alive};
+}
+
+static enum outcome busy(struct lock *lock, const struct answer *answer, struct trouble *why) {
+    char holder[512];
+
+    lock_describe_holder(holder, sizeof holder, answer);
+    lock->held_around = held_has(answer->holder);
+    if (lock->held_around)
+        return trouble_say(why, HELD, EXIT_BUSY,
+                           "%s: this command runs under that very lock: waiting would never end",
+                           holder);
+    return trouble_say(why, HELD, EXIT_BUSY, "%s: try again later, or wait with -w", holder);
+}
+
+/* Takes back an acquire that was not answered. `why` keeps the sentence of what had happened,
+ * and says so if the store could not be told. */
+static enum outcome withdraw(struct lock *lock, enum outcome outcome, struct trouble *why) {
+    struct request request = request_for(lock, ASK_WITHDRAW);
+    struct answer ignored;
+    struct trouble other = {0};
+    struct trouble before = *why;
+    char ttl[DURATION_TEXT_BYTES] = "30s";
+
+    if (store_ask(lock->store, &request, clock_now_ms() + WITHDRAW_MS, &ignored, &other) == DONE)
+        return outcome == UNSURE ? FAILED : outcome;
+    if (lock->ttl_ms != TTL_NONE)
+        duration_format(ttl, lock->ttl_ms);
+    trouble_say(why, outcome, before.status,
+                "%s: if the lock was given all the same, it lapses after %s", before.text, ttl);
+    return outcome == UNSURE ? FAILED : outcome;
+}
+
+static int64_t spread(int64_t pause_ms) {
+    unsigned char byte = 128;
+
+    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
+        byte = 128;
+    return pause_ms / 2 + pause_ms * byte / 512 + 1;
+}
+
+/* Asks once. `heard`: the store has answered before, so it is worth coming back to. `answer` is
+ * filled on DONE and HELD. */
+static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
+                               struct answer *answer, struct trouble *why) {
+    struct request request = request_for(lock, ASK_ACQUIRE);
+    int64_t deadline_ms = until_ms ? clock_after(until_ms, GRACE_MS) : CLOCK_NEVER;
+    enum outcome outcome;
+
+    request.patient = until_ms != 0 && (until_ms != CLOCK_NEVER || heard);
+    outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
+    if (outcome == DONE) {
+        lock->fence = answer->fence;
+        lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms, answer->endless);
+    }
+    return outcome;
+}
+
+/* Sleeps until it is worth asking again. HELD when the wait is over. */
+static enum outcome wait_a_little(struct lock *lock, const struct answer *answer, int64_t pause_ms,
+                                  int64_t until_ms, struct trouble *why) {
+    int64_t look_ms = clock_now_ms() + spread(pause_ms);
+
+    if (answer->ttl_ms != TTL_NONE) /* a holder that vanished is not waited for longer */
+        look_ms = clock_earlier(look_ms, clock_after(answer->asked_ms, answer->ttl_ms + 1));
+    if (loop_sleep(lock->loop, clock_earlier(look_ms, until_ms)) == WAKE_STOP)
+        return trouble_say(why, STOPPED, EXIT_BUSY, "stopped while waiting");
+    return clock_now_ms() >= until_ms ? HELD : DONE;
+}
+
+enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
+    enum outcome outcome = token_make_id(lock->id, why);
+    int64_t pause_ms = POLL_FIRST_MS;
+    struct answer answer = {0};
+    bool heard = false;
+
+    if (outcome == DONE)
+        outcome = held_check(why);
+    if (outcome != DONE)
+        return outcome;
+    for (;;) {
+        outcome = ask_for_it(lock, until_ms, heard, &answer, why);
+        if (outcome == UNSURE || outcome == STOPPED)
+            return withdraw(lock, outcome, why);
+        if (outcome != HELD)
+            return outcome;
+        heard = true;
+        outcome = busy(lock, &answer, why);
+        if (lock->held_around || until_ms == 0)
+            return outcome;
+        outcome = wait_a_little(lock, &answer, pause_ms, until_ms, why);
+        if (outcome != DONE)
+            return outcome;
+        pause_ms = pause_ms * 2 < POLL_MOST_MS ? pause_ms * 2 : POLL_MOST_MS;
+    }
+}
+
+enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                        struct trouble *why) {
+    struct request request = request_for(lock, ASK_RENEW);
+    struct answer answer;
+    enum outcome outcome;
+    char holder[512];
+
+    request.patient = true;
+    outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
+    *on_purpose = outcome == LOST && answer.released;
+    if (outcome == DONE)
+        lease_given(&lock->lease, lock->ttl_ms, answer.asked_ms, answer.ttl_ms, answer.endless);
+    if (outcome == LOST) {
+        lock_describe_holder(holder, sizeof holder, &answer);
+        trouble_say(why, LOST, EXIT_NOT_OWNED, "the lock was lost: %s", holder);
+    }
+    return outcome;
+}
+
+enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                          struct trouble *why) {
+    struct request request = request_for(lock, ASK_RELEASE);
+    struct answer answer;
+    enum outcome outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
+    char holder[512];
+
+    *on_purpose = outcome == LOST && answer.released;
+    if (outcome == LOST) {
+        lock_describe_holder(holder, sizeof holder, &answer);
+        trouble_say(why, LOST, EXIT_NOT_OWNED, "the lock was lost before it was given back: %s",
+                    holder);
+    }
+    return outcome;
+}

@@ -1,0 +1,55 @@
+/* lock.h - what acquiring, keeping and giving back a lock MEAN, wherever it is kept.
+ *
+ * States of a lock in a process:
+ *
+ *   NOT OURS --acquire--> HELD BY US --renew--> HELD BY US --release--> NOT OURS
+ *        \                   |    \
+ *         \ gave up           \    --- lease over, broken, taken over --> LOST
+ *          v                   \-- release unanswered --> lapses with its TTL
+ *      WITHDRAWN: no acquire of ours can succeed any more, not even one that is on its way
+ *
+ * lock_acquire() ends in HELD BY US (DONE) or in WITHDRAWN, never in between: whatever was
+ * asked and not answered is taken back before it returns, as far as the store can be told. */
+#ifndef VLOCK_LOCK_H
+#define VLOCK_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lease.h"
+#include "loop.h"
+#include "store.h"
+#include "trouble.h"
+
+struct lock {
+    struct store *store;
+    struct loop *loop;
+    const char *key;   /* prefix and NAME */
+    const char *token; /* ours */
+    int64_t ttl_ms;    /* or TTL_NONE */
+    bool alive;        /* held by this process for as long as it lives (struct request) */
+    /* from here on filled in by lock_acquire() */
+    char id[REQUEST_ID_BYTES + 1]; /* of the acquire */
+    struct lease lease;
+    uint64_t fence;
+    bool held_around; /* HELD: by a command that this one runs under */
+};
+
+/* Takes the lock, waiting for it until `until_ms` (0: not at all; CLOCK_NEVER). An unreachable
+ * store is waited for too when the wait has an end, else reported at once (FAILED/69).
+ * DONE; HELD/75 with the holder in `why`; FAILED; STOPPED by the loop. */
+enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why);
+
+/* Renews the lease, trying until `deadline_ms`. DONE: lock->lease moved on. LOST: not ours any
+ * more; *on_purpose: somebody who had the token released it. UNSURE, FAILED: not renewed. */
+enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                        struct trouble *why);
+
+/* Gives back what lock_acquire() took. As lock_renew(). */
+enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                          struct trouble *why);
+
+/* One sentence about who holds the lock that `answer` is about ("held by pid 7 on web1, ..."). */
+void lock_describe_holder(char *text, size_t size, const struct answer *answer);
+
+#endif

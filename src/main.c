@@ -1,0 +1,82 @@
+/* main.c - which command, and what the shell is told when that cannot even be found out. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "options.h"
+#include "say.h"
+#include "trouble.h"
+
+/* Which command the arguments name. NULL with the sentence in `why`. */
+static const struct command *choose(const struct options *options, struct trouble *why) {
+    const struct command *command;
+
+    if (options->value[OPT_HELP] && !options->command)
+        return command_find("help");
+    if (!options->command) {
+        trouble_say(why, FAILED, EXIT_USAGE, "no command: see 'vlock help'");
+        return NULL;
+    }
+    command = command_find(options->command);
+    if (!command) {
+        trouble_say(why, FAILED, EXIT_USAGE, "unknown command '%s': see 'vlock help'",
+                    options->command);
+        return NULL;
+    }
+    if (options->value[OPT_HELP])
+        return command_find("help");
+    if (options_check(options, command->name, command->bit, why) != DONE)
+        return NULL;
+    if (options->operand_count < command->least || options->operand_count > command->most) {
+        trouble_say(why, FAILED, EXIT_USAGE, "usage: vlock %s [OPTION...] %s", command->name,
+                    command->operands);
+        return NULL;
+    }
+    if (command->bit == FOR_RUN && (!options->run || !*options->run)) {
+        trouble_say(why, FAILED, EXIT_USAGE,
+                    "no command to run: vlock run [OPTION...] [NAME] -- CMD [ARG...]");
+        return NULL;
+    }
+    return command;
+}
+
+/* `eval "$(vlock acquire --format shell ...)"` must fail when vlock does, even when the command
+ * line is not understood: whatever looks like that gets its "(exit N)". */
+static bool wants_shell(char **argv) {
+    bool shell = false, acquire = false;
+
+    for (; *argv && strcmp(*argv, "--") != 0 && strcmp(*argv, "run") != 0; argv++) {
+        acquire = acquire || strcmp(*argv, "acquire") == 0;
+        shell = shell || strcmp(*argv, "--format=shell") == 0 ||
+                (strcmp(*argv, "--format") == 0 && argv[1] && strcmp(argv[1], "shell") == 0);
+    }
+    return acquire && shell;
+}
+
+static int refuse(bool shell, const struct trouble *why) {
+    struct say say = {0};
+
+    say_trouble(&say, why);
+    if (shell)
+        printf("(exit %d)\n", (int)why->status);
+    return (int)why->status;
+}
+
+int main(int argc, char **argv) {
+    struct child_found found;
+    struct options options;
+    struct trouble why = {0};
+    const struct command *command;
+    bool shell = wants_shell(argv);
+
+    child_found_take(&found);
+    if (options_parse(argc > 0 ? argv + 1 : argv, &options, &why) != DONE)
+        return refuse(shell, &why);
+    if (options.value[OPT_VERSION]) {
+        puts("vlock " VLOCK_VERSION);
+        return fflush(stdout) == 0 && !found.closed[1] ? EXIT_DONE : EXIT_CANNOT_WRITE;
+    }
+    command = choose(&options, &why);
+    return command ? command->run(&options, &found) : refuse(shell, &why);
+}

@@ -1,0 +1,83 @@
+#include "refusal.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "text.h"
+
+/* `code` is the first word of the error. Where a script passed the error on, old servers put
+ * it after "@user_script:LINE: -". */
+static const struct refusal {
+    const char *code;
+    enum exit_status status;
+    bool passes;
+    const char *advice;
+} refusals[] = {
+    {"NOAUTH", EXIT_REFUSED, false, "it wants a password: see --password-file and --user"},
+    {"WRONGPASS", EXIT_REFUSED, false, "check user and password"},
+    {"NOPERM", EXIT_REFUSED, false, "the server's administrator has to allow it (ACL)"},
+    {"DENIED", EXIT_REFUSED, false, "the server takes no connections from here"},
+    {"READONLY", EXIT_REFUSED, false, "it is a replica: name the primary"},
+    {"OOM", EXIT_REFUSED, false, "the server is out of memory: raise its maxmemory"},
+    {"MISCONF", EXIT_REFUSED, false, "the server cannot save to its disk: mend that first"},
+    {"NOREPLICAS", EXIT_REFUSED, true, "too few replicas are connected to the server"},
+    {"LOADING", EXIT_UNREACHABLE, true, "it is loading its data: try again soon, or wait with -w"},
+    {"BUSY", EXIT_UNREACHABLE, true, "a script of someone else is running there"},
+    {"MASTERDOWN", EXIT_UNREACHABLE, true, "its primary is down"},
+    {"TRYAGAIN", EXIT_UNREACHABLE, true, "the cluster is moving the key: try again"},
+    {"CLUSTERDOWN", EXIT_UNREACHABLE, true, "the cluster is down"},
+    {"MOVED", EXIT_CONFIG, false, "it is part of a cluster: clusters are not supported yet"},
+    {"CROSSSLOT", EXIT_USAGE, false, "this name cannot be locked on a cluster"},
+    {"ERR max number of clients", EXIT_UNREACHABLE, true, "raise its maxclients"},
+    {"ERR DB index", EXIT_CONFIG, false, "it has no such database: check the URL"},
+    {"ERR SELECT is not allowed", EXIT_CONFIG, false, "it has only database 0"},
+    {"ERR AUTH", EXIT_REFUSED, false, "it wants no password, or another form of it"},
+    {"ERR Client sent AUTH", EXIT_REFUSED, false, "it wants no password"},
+    {"WRONGTYPE", EXIT_PROTOCOL, false, "the key holds something that is no lock: choose another name"},
+};
+
+/* The error's own words, behind what a script that passed it on has put in front. */
+static const char *words(const char *error) {
+    const char *inner = strstr(error, "@user_script:");
+
+    if (!text_begins(error, "ERR Error running script") || !inner)
+        return error;
+    inner += strlen("@user_script:");
+    inner += strspn(inner, " 0123456789:@user_script");
+    return *inner == '-' ? inner + 1 : inner;
+}
+
+bool refusal_is(const char *error, const char *code) {
+    const char *at = words(error);
+    size_t length = strlen(code);
+
+    return strncmp(at, code, length) == 0 && (at[length] == ' ' || at[length] == '\0');
+}
+
+static const struct refusal *find(const char *error) {
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (refusal_is(error, refusals[i].code))
+            return &refusals[i];
+    return NULL;
+}
+
+bool refusal_passes(const char *error) {
+    const struct refusal *found = find(error);
+
+    return found && found->passes;
+}
+
+enum outcome refusal_say(struct trouble *why, const char *address, const char *request,
+                         const char *error) {
+    const struct refusal *found = find(error);
+
+    if (!found && (strstr(error, "unknown command") || strstr(error, "wrong number of arg")))
+        return trouble_say(why, FAILED, EXIT_PROTOCOL,
+                           "%s answered '%s' to %s: it runs no scripts, so it cannot keep locks",
+                           address, error, request);
+    if (!found)
+        return trouble_say(why, FAILED, EXIT_PROTOCOL, "%s answered '%s' to %s: is it a lock server?",
+                           address, error, request);
+    return trouble_say(why, FAILED, found->status, "%s refused %s: %s: %s", address, request,
+                       words(error), found->advice);
+}

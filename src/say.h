@@ -1,0 +1,35 @@
+/* say.h - what vlock tells people: on stderr, a line at a time, each in one write.
+ *
+ *     vlock: NAME: what happened: what to do */
+#ifndef VLOCK_SAY_H
+#define VLOCK_SAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "trouble.h"
+
+struct say {
+    const char *name; /* the lock's NAME, NULL while there is none */
+    bool quiet;       /* -q: errors only */
+    bool verbose;     /* -v: the wire too */
+};
+
+/* An error: always printed. */
+void say_trouble(const struct say *say, const struct trouble *why);
+
+/* Something to know that is no error; silent with -q. */
+void say_note(const struct say *say, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same, but not even -q silences it. */
+void say_loud(const struct say *say, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A line about the wire, with -v only. A function for struct access: `say` is a struct say. */
+void say_wire(void *say, const char *line);
+
+/* Writes all of `length` bytes to stdout. False with errno set if they did not all go. */
+bool say_answer(const char *bytes, size_t length);
+
+#endif

@@ -1,0 +1,28 @@
+#include "store.h"
+
+#include "address.h"
+
+extern const struct store_kind store_local;
+extern const struct store_kind store_valkey;
+
+/* The kinds, by what a URL can name. */
+static const struct store_kind *const kinds[] = {
+    [ADDRESS_TCP] = &store_valkey,
+    [ADDRESS_UNIX] = &store_valkey,
+    [ADDRESS_LOCAL] = &store_local,
+};
+
+enum outcome store_open(const struct address *address, const struct access *access,
+                        struct loop *loop, struct store **out, struct trouble *why) {
+    return kinds[address->kind]->open(address, access, loop, out, why);
+}
+
+enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
+                       struct answer *out, struct trouble *why) {
+    return store->kind->ask(store, request, deadline_ms, out, why);
+}
+
+void store_close(struct store *store) {
+    if (store)
+        store->kind->close(store);
+}

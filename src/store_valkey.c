@@ -1,0 +1,369 @@
+/* store_valkey.c - locks on one Valkey or Redis server.
+ *
+ * Keys of a lock NAME (protocol, not ours to change alone: redis-py and others share NAME):
+ *
+ *     NAME                     string: the holder's token, PX = TTL, nothing else
+ *     {NAME}:vlock:fence       hash: see scripts/head.lua; kept a month beyond its last use
+ *     {NAME}:vlock:gone:ID     the acquire with this id was withdrawn; kept two minutes
+ *
+ * A NAME with a hash tag of its own gets NAME:vlock2:... instead, so that `job` and `{job}`
+ * share nothing and everything of one lock lies in one slot.
+ *
+ * Each request is one script (EVALSHA, EVAL after NOSCRIPT). What can be lost at each instant:
+ *   before the request was sent        nothing; it is sent on the next connection
+ *   sent, and no reply                 it may have been carried out, or may be later, even by a
+ *                                      server that had stopped, when we are long gone. It is
+ *                                      sent again; after an acquire that is given up, the
+ *                                      caller's withdrawal leaves a mark that refuses it
+ *   an acquire without expiry          takes the lock with CLAIM_MS and confirms it in a second
+ *                                      step: what nobody confirms lapses
+ *   the greeting was refused           the acquire behind it was carried out as the wrong user
+ *                                      or in the wrong database: it is undone on the spot */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "address.h"
+#include "clock.h"
+#include "refusal.h"
+#include "scripts.h"
+#include "store.h"
+#include "wire.h"
+
+extern const struct store_kind store_valkey;
+
+enum {
+    CLAIM_MS = 30000,          /* a lock without expiry, until it is confirmed */
+    MARK_MS = 120000,          /* longer than TCP tries to deliver what a dead process sent */
+    PAUSE_FIRST_MS = 5,        /* before connecting again, doubled each time, ... */
+    PAUSE_MOST_MS = 250,       /* ... up to this */
+    SUFFIX_BYTES = 64
+};
+
+struct valkey {
+    struct store store;
+    const struct address *address;
+    const struct access *access;
+    struct loop *loop;
+    struct wire *wire;
+};
+
+/* What a script answers, see head.lua. */
+enum verdict { NO, YES, ENDLESS, TOO_LONG, WITHDRAWN, VERDICTS };
+
+struct keys {
+    char fence[KEY_MAX_BYTES + SUFFIX_BYTES];
+    char mark[KEY_MAX_BYTES + SUFFIX_BYTES];
+};
+
+/* True if Redis would hash only a part of `key`: between the first { and the next }. */
+static bool has_hash_tag(const char *key) {
+    const char *open = strchr(key, '{');
+
+    return open && open[1] != '}' && strchr(open + 1, '}');
+}
+
+static void name_keys(struct keys *keys, const char *key, const char *id) {
+    const char *form = has_hash_tag(key) ? "%s:vlock2:%s%s" : "{%s}:vlock:%s%s";
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(keys->fence, sizeof keys->fence, form, key, "fence", "");
+    snprintf(keys->mark, sizeof keys->mark, form, key, "gone:", id ? id : "");
+#pragma GCC diagnostic pop
+}
+
+static const struct script *script_for(enum request_kind kind) {
+    switch (kind) {
+    case ASK_ACQUIRE:
+        return &script_acquire;
+    case ASK_WITHDRAW:
+        return &script_withdraw;
+    case ASK_RELEASE:
+        return &script_release;
+    case ASK_EXTEND:
+        return &script_extend;
+    case ASK_RESET:
+        return &script_reset;
+    case ASK_RENEW:
+        return &script_renew;
+    case ASK_RECOVER:
+        return &script_recover;
+    case ASK_PEEK:
+        return &script_peek;
+    }
+    return NULL;
+}
+
+__attribute__((format(printf, 2, 3))) static void note(const struct valkey *v, const char *format,
+                                                       ...) {
+    char line[1024];
+    va_list args;
+
+    if (!v->access->wire_log)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    v->access->wire_log(v->access->wire_log_arg, line);
+}
+
+/* Sends `script` for `request`, by its hash or as its whole text. */
+static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
+                                const struct request *request, struct trouble *why) {
+    struct keys keys;
+    char ms[24] = "0", last[24] = "";
+    const char *token = request->token ? request->token : "";
+    const char *id = request->id ? request->id : "";
+    const char *argv[] = {whole ? "EVAL" : "EVALSHA", whole ? script->text : script->sha1,
+                          "3", request->key, keys.fence, keys.mark, token, id, ms, last};
+    enum { ARGC = sizeof argv / sizeof *argv };
+    size_t lengths[ARGC];
+
+    name_keys(&keys, request->key, request->id);
+    if (request->kind == ASK_WITHDRAW)
+        snprintf(ms, sizeof ms, "%d", MARK_MS);
+    else if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
+        snprintf(ms, sizeof ms, "%d", CLAIM_MS);
+    else
+        snprintf(ms, sizeof ms, "%lld", (long long)request->ttl_ms);
+    if (request->kind == ASK_RECOVER)
+        snprintf(last, sizeof last, "%llu", (unsigned long long)request->fence);
+    else if (request->kind == ASK_RELEASE && request->tell)
+        strcpy(last, "tell");
+    for (unsigned i = 0; i < ARGC; i++)
+        lengths[i] = strlen(argv[i]);
+    note(v, "> %s %s %s", argv[0], script->name, request->key);
+    return wire_send(v->wire, ARGC, argv, lengths, why);
+}
+
+/* Reads what a script answered into *out. False if it is not such an answer. */
+static bool read_answer(const redisReply *reply, enum verdict *verdict, struct answer *out) {
+    redisReply **part = reply->element;
+    struct answer read = {.asked_ms = out->asked_ms};
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 5 ||
+        part[0]->type != REDIS_REPLY_INTEGER || part[1]->type != REDIS_REPLY_STRING ||
+        part[2]->type != REDIS_REPLY_INTEGER || part[3]->type != REDIS_REPLY_STRING ||
+        part[4]->type != REDIS_REPLY_INTEGER)
+        return false;
+    if (part[0]->integer < 0 || part[0]->integer >= VERDICTS || part[3]->len > TOKEN_MAX_BYTES)
+        return false;
+    *verdict = (enum verdict)part[0]->integer;
+    read.fence = strtoull(part[1]->str, NULL, 10);
+    read.since_ms = (int64_t)(read.fence / 1000); /* a fence is the time of its grant in us */
+    if (part[2]->integer == -1)
+        read.ttl_ms = TTL_NONE;
+    else if (part[2]->integer == 0)
+        read.ttl_ms = 1; /* it still is there, for less than that */
+    else if (part[2]->integer > 0)
+        read.ttl_ms = part[2]->integer;
+    memcpy(read.holder, part[3]->str, part[3]->len);
+    for (size_t i = 0; i < part[3]->len; i++)
+        if (!read.holder[i])
+            read.holder[i] = '?'; /* a foreign value: shown, never compared */
+    read.released = part[4]->integer == 1;
+    *out = read;
+    return true;
+}
+
+/* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
+static enum outcome call(struct valkey *v, const struct script *script,
+                         const struct request *request, int64_t deadline_ms,
+                         enum verdict *verdict, struct answer *out, struct trouble *why) {
+    redisReply *reply = NULL;
+    enum outcome outcome = DONE;
+
+    for (int whole = 0; whole <= 1; whole++) {
+        out->asked_ms = clock_now_ms();
+        outcome = send_script(v, script, whole, request, why);
+        if (outcome == DONE)
+            outcome = wire_receive(v->wire, deadline_ms, &reply, why);
+        if (outcome != DONE)
+            return outcome;
+        if (reply->type != REDIS_REPLY_ERROR || !refusal_is(reply->str, "NOSCRIPT"))
+            break;
+        note(v, "< %s is not loaded yet", script->name);
+        if (!whole) {
+            freeReplyObject(reply);
+            reply = NULL;
+        }
+    }
+    if (wire_refused(v->wire) && reply->type == REDIS_REPLY_ERROR) {
+        if (why)
+            *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
+        outcome = FAILED;
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        note(v, "< %s", reply->str);
+        outcome = refusal_say(why, v->address->shown, script->name, reply->str);
+        if (why && refusal_passes(reply->str))
+            why->status = EXIT_UNREACHABLE;
+    } else if (!read_answer(reply, verdict, out)) {
+        outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
+                              "%s answered something that is no lock's answer: is it a proxy?",
+                              v->address->shown);
+    } else {
+        note(v, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
+             (unsigned long long)out->fence);
+    }
+    freeReplyObject(reply);
+    return outcome;
+}
+
+/* The server refused the greeting, and still did what stood behind it. */
+static enum outcome undo(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                         struct trouble *why) {
+    struct request withdraw = *request;
+    struct answer ignored = {0};
+    enum verdict verdict;
+
+    withdraw.kind = ASK_WITHDRAW;
+    if (request->kind == ASK_ACQUIRE)
+        call(v, &script_withdraw, &withdraw, deadline_ms, &verdict, &ignored, NULL);
+    if (why && wire_refused(v->wire))
+        *why = *wire_refused(v->wire);
+    wire_drop(v->wire);
+    return FAILED;
+}
+
+/* The second step of an acquire without expiry. */
+static enum outcome confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                            struct answer *out, struct trouble *why) {
+    struct answer got = {0};
+    enum verdict verdict = NO;
+    enum outcome outcome = call(v, &script_confirm, request, deadline_ms, &verdict, &got, why);
+
+    if (outcome != DONE)
+        return outcome;
+    if (verdict != YES) /* stopped for longer than CLAIM_MS: ask anew */
+        return trouble_say(why, UNSURE, EXIT_UNREACHABLE, "%s did not answer in time",
+                           v->address->shown);
+    *out = got;
+    return DONE;
+}
+
+static enum outcome verdict_means(const struct request *request, enum verdict verdict, bool again,
+                                  const struct answer *answer, struct trouble *why) {
+    switch (verdict) {
+    case YES:
+        return DONE;
+    case NO:
+        if (request->kind == ASK_ACQUIRE)
+            return HELD;
+        /* An earlier attempt, whose reply was lost, has released it; who holds it now, if
+         * anybody, came later. */
+        return request->kind == ASK_RELEASE && again && !answer->released ? DONE : LOST;
+    case ENDLESS:
+        return trouble_say(why, FAILED, EXIT_DATA, "the lock has no expiry to extend or reset");
+    case TOO_LONG:
+        return trouble_say(why, FAILED, EXIT_USAGE,
+                           "the lease would become longer than a server can count");
+    case WITHDRAWN:
+    case VERDICTS:
+        break;
+    }
+    return trouble_say(why, FAILED, EXIT_UNREACHABLE, "the request was given up before");
+}
+
+/* One attempt over the connection there is, or a new one. */
+static enum outcome attempt(struct valkey *v, const struct request *request, bool again,
+                            int64_t deadline_ms, struct answer *out, struct trouble *why) {
+    struct answer got = {0};
+    enum verdict verdict = NO;
+    enum outcome outcome;
+
+    outcome = call(v, script_for(request->kind), request, deadline_ms, &verdict, &got, why);
+    if (outcome != DONE)
+        return outcome;
+    if (wire_refused(v->wire))
+        return undo(v, request, deadline_ms, why);
+    outcome = verdict_means(request, verdict, again, &got, why);
+    if (outcome == DONE && request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
+        outcome = confirm(v, request, deadline_ms, &got, why);
+    if (outcome == DONE || outcome == HELD || outcome == LOST)
+        *out = got;
+    return outcome;
+}
+
+/* Half of `pause_ms` to all of it, at random: a crowd does not come back in step. */
+static int64_t spread(int64_t pause_ms) {
+    unsigned char byte = 128;
+
+    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
+        byte = 128;
+    return pause_ms / 2 + pause_ms * byte / 512 + 1;
+}
+
+/* A request without an answer is sent again for as long as a connection and a reply may take;
+ * one that may be patient (a waiter, a renewal), until its deadline. */
+static int64_t give_up_at(const struct valkey *v, const struct request *request,
+                          int64_t deadline_ms) {
+    int64_t budget_ms = v->access->connect_timeout_ms + v->access->reply_timeout_ms;
+
+    return request->patient ? deadline_ms
+                            : clock_earlier(deadline_ms, clock_after(clock_now_ms(), budget_ms));
+}
+
+static enum outcome valkey_ask(struct store *store, const struct request *request,
+                               int64_t deadline_ms, struct answer *out, struct trouble *why) {
+    struct valkey *v = (struct valkey *)store;
+    int64_t give_up_ms = give_up_at(v, request, deadline_ms), pause_ms = PAUSE_FIRST_MS;
+    bool again = false; /* an earlier attempt may have been carried out */
+
+    for (;;) {
+        bool silent;
+        enum outcome outcome = attempt(v, request, again, give_up_ms, out, why);
+        if (wire_greets_anew(v->wire)) {
+            again = again || outcome != FAILED; /* it may have worked without the password */
+            wire_drop(v->wire);
+            continue;
+        }
+        if (outcome != UNSURE && !(outcome == FAILED && why->status == EXIT_UNREACHABLE))
+            return outcome;
+        silent = outcome == UNSURE && wire_connected(v->wire);
+        again = again || outcome == UNSURE;
+        if (!request->patient && (!again || silent))
+            return again ? UNSURE : outcome;
+        if (clock_now_ms() + pause_ms >= give_up_ms)
+            return again ? UNSURE : outcome;
+        if (silent)
+            wire_drop(v->wire); /* behind a request that hangs ours would hang too */
+        if (loop_sleep(v->loop, clock_now_ms() + spread(pause_ms)) == WAKE_STOP)
+            return again ? STOPPED : trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
+        pause_ms = pause_ms * 2 < PAUSE_MOST_MS ? pause_ms * 2 : PAUSE_MOST_MS;
+    }
+}
+
+static void valkey_close(struct store *store) {
+    struct valkey *v = (struct valkey *)store;
+
+    wire_free(v->wire);
+    free(v);
+}
+
+static enum outcome valkey_open(const struct address *address, const struct access *access,
+                                struct loop *loop, struct store **out, struct trouble *why) {
+    struct valkey *v = calloc(1, sizeof *v);
+
+    if (v)
+        v->wire = wire_new(address, access, loop);
+    if (!v || !v->wire) {
+        free(v);
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
+    }
+    v->store.kind = &store_valkey;
+    v->address = address;
+    v->access = access;
+    v->loop = loop;
+    *out = &v->store;
+    return DONE;
+}
+
+const struct store_kind store_valkey = {
+    .name = "valkey",
+    .open = valkey_open,
+    .ask = valkey_ask,
+    .close = valkey_close,
+};

@@ -1,0 +1,77 @@
+#include "take.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "text.h"
+#include "token.h"
+
+static enum outcome choose_token(struct context *ctx, struct trouble *why) {
+    const char *token = ctx->options->value[OPT_TOKEN], *note = ctx->options->value[OPT_NOTE];
+
+    if (note && (strlen(note) > NOTE_MAX_BYTES || text_has_control(note)))
+        return trouble_say(why, FAILED, EXIT_USAGE,
+                           "bad --note: %d bytes at most, no control characters", NOTE_MAX_BYTES);
+    if (!token)
+        return token_make(ctx->token, note, why);
+    if (!*token || strlen(token) > TOKEN_MAX_BYTES || text_has_control(token))
+        return trouble_say(why, FAILED, EXIT_USAGE,
+                           "bad --token: 1 to %d bytes, no control characters", TOKEN_MAX_BYTES);
+    strcpy(ctx->token, token);
+    return DONE;
+}
+
+enum outcome take_settle(struct take *take, struct context *ctx, struct trouble *why) {
+    enum outcome outcome = context_ttl(ctx, &take->lock.ttl_ms, &take->ttl_given, why);
+
+    if (outcome == DONE)
+        outcome = context_wait(ctx, &take->wait_ms, why);
+    if (outcome == DONE)
+        outcome = context_conflict(ctx, &take->conflict, why);
+    return outcome == DONE ? choose_token(ctx, why) : outcome;
+}
+
+enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why) {
+    int64_t until_ms = take->wait_ms ? clock_after(clock_now_ms(), take->wait_ms) : 0;
+    enum outcome outcome;
+
+    take->lock.store = ctx->store;
+    take->lock.loop = &ctx->loop;
+    take->lock.key = ctx->key;
+    take->lock.token = ctx->token;
+    outcome = loop_take_signals(&ctx->loop, ending_on_signal, &take->ending, why);
+    if (outcome != DONE)
+        return outcome;
+    loop_watch_outputs(&ctx->loop, true);
+    outcome = lock_acquire(&take->lock, until_ms, why);
+    loop_watch_outputs(&ctx->loop, false);
+    if (outcome == DONE && loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* a signal came meanwhile */
+        return take_back(take, ctx, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
+    return outcome;
+}
+
+enum outcome take_back(struct take *take, struct context *ctx, enum outcome outcome,
+                       struct trouble *why) {
+    struct trouble other = {0}, before = *why;
+    bool on_purpose;
+
+    if (lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other) != DONE)
+        trouble_say(why, outcome, before.status, "%s; nor could the lock be given back: %s",
+                    before.text, other.text);
+    return outcome;
+}
+
+int take_status(const struct take *take, const struct context *ctx, enum outcome outcome,
+                const struct trouble *why) {
+    if (outcome == DONE)
+        return EXIT_DONE;
+    if (outcome == STOPPED)
+        return ending_status(&take->ending, &ctx->loop);
+    if (outcome == HELD && !take->lock.held_around) {
+        if (!ctx->say.quiet && take->conflict != 0)
+            say_trouble(&ctx->say, why);
+        return take->conflict;
+    }
+    say_trouble(&ctx->say, why);
+    return (int)why->status;
+}

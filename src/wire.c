@@ -1,0 +1,462 @@
+#include "wire.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "dial.h"
+#include "refusal.h"
+#include "tls.h"
+
+enum {
+    MOST_REPLY_BYTES = 1 << 20, /* of one reply; ours have at most some hundred */
+    MOST_ELEMENTS = 1024,       /* of one array; a hostile length is not allocated */
+    GREETINGS = 3
+};
+
+enum state { CLOSED, DIALING, SECURING, OPEN };
+
+struct wire {
+    const struct address *address;
+    const struct access *access;
+    struct loop *loop;
+    enum state state;
+    struct dial dial;
+    int fd;
+    struct tls *tls;
+    redisReader *reader;
+    char *out; /* bytes to be sent: from out_at to out_length */
+    size_t out_at, out_length;
+    size_t reply_bytes;              /* of the reply that is coming in */
+    bool spoken;                     /* the server has said something on this connection */
+    bool asked;                      /* something was sent on it */
+    const char *greeting[GREETINGS]; /* commands of the greeting that are unanswered, in order */
+    unsigned greetings;
+    unsigned owed;
+    int64_t limit_ms; /* the connection is to be there, or the reply, by then */
+    bool refused;     /* the greeting was: see refusal */
+    struct trouble refusal;
+    bool without_hello; /* this server does not know HELLO: AUTH and SELECT alone */
+    bool greets_anew;
+};
+
+__attribute__((format(printf, 2, 3))) static void note(const struct wire *wire, const char *format,
+                                                       ...) {
+    char line[1024];
+    va_list args;
+
+    if (!wire->access->wire_log)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    wire->access->wire_log(wire->access->wire_log_arg, line);
+}
+
+struct wire *wire_new(const struct address *address, const struct access *access,
+                      struct loop *loop) {
+    struct wire *wire = calloc(1, sizeof *wire);
+
+    if (!wire)
+        return NULL;
+    wire->address = address;
+    wire->access = access;
+    wire->loop = loop;
+    wire->fd = -1;
+    return wire;
+}
+
+void wire_drop(struct wire *wire) {
+    if (wire->state != CLOSED)
+        note(wire, "disconnect from %s", wire->address->shown);
+    dial_end(&wire->dial);
+    tls_close(wire->tls);
+    if (wire->fd >= 0)
+        close(wire->fd);
+    if (wire->reader)
+        redisReaderFree(wire->reader);
+    if (wire->out)
+        explicit_bzero(wire->out, wire->out_length); /* a password may have been in it */
+    free(wire->out);
+    wire->tls = NULL;
+    wire->fd = -1;
+    wire->reader = NULL;
+    wire->out = NULL;
+    wire->out_at = wire->out_length = wire->reply_bytes = 0;
+    wire->spoken = wire->asked = wire->refused = false;
+    wire->greetings = wire->owed = 0;
+    wire->state = CLOSED;
+}
+
+void wire_free(struct wire *wire) {
+    if (!wire)
+        return;
+    wire_drop(wire);
+    free(wire);
+}
+
+bool wire_connected(const struct wire *wire) {
+    return wire->state != CLOSED;
+}
+
+const struct trouble *wire_refused(const struct wire *wire) {
+    return wire->refused ? &wire->refusal : NULL;
+}
+
+bool wire_greets_anew(struct wire *wire) {
+    bool anew = wire->greets_anew;
+
+    wire->greets_anew = false;
+    return anew;
+}
+
+/* Adds one command to what is to be sent. False: out of memory. */
+static bool queue(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths) {
+    char *command, *larger;
+    long long length = redisFormatCommandArgv(&command, (int)argc, argv, lengths);
+
+    if (length < 0)
+        return false;
+    larger = malloc(wire->out_length + (size_t)length);
+    if (larger) {
+        if (wire->out)
+            memcpy(larger, wire->out, wire->out_length);
+        memcpy(larger + wire->out_length, command, (size_t)length);
+        if (wire->out)
+            explicit_bzero(wire->out, wire->out_length);
+        free(wire->out);
+        wire->out = larger;
+        wire->out_length += (size_t)length;
+    }
+    explicit_bzero(command, (size_t)length);
+    redisFreeCommand(command);
+    return larger != NULL;
+}
+
+static bool greet(struct wire *wire, const char *shown, unsigned argc, const char **argv) {
+    size_t lengths[8];
+
+    for (unsigned i = 0; i < argc; i++)
+        lengths[i] = strlen(argv[i]);
+    wire->greeting[wire->greetings++] = argv[0];
+    note(wire, "> %s", shown);
+    return queue(wire, argc, argv, lengths);
+}
+
+static bool has_password(const struct wire *wire) {
+    return wire->access->password && *wire->access->password;
+}
+
+static bool greet_with_password(struct wire *wire) {
+    const char *user = wire->access->user, *password = wire->access->password;
+    const char *hello[] = {"HELLO",  "3",       "AUTH", user && *user ? user : "default",
+                           password, "SETNAME", "vlock"};
+    const char *auth[3] = {"AUTH", user, password};
+
+    if (!wire->without_hello)
+        return greet(wire, "HELLO 3 AUTH (user) (password) SETNAME vlock", 7, hello);
+    if (user && *user)
+        return greet(wire, "AUTH (user) (password)", 3, auth);
+    auth[1] = password;
+    return greet(wire, "AUTH (password)", 2, auth);
+}
+
+/* What a fresh connection says before anything else. */
+static bool greetings(struct wire *wire) {
+    const char *hello[] = {"HELLO", "3", "SETNAME", "vlock"};
+    char number[16];
+    const char *select[] = {"SELECT", number};
+    char shown[32];
+    bool queued = true;
+
+    if (has_password(wire))
+        queued = greet_with_password(wire);
+    else if (!wire->without_hello)
+        queued = greet(wire, "HELLO 3 SETNAME vlock", 4, hello);
+    if (queued && wire->address->db) {
+        snprintf(number, sizeof number, "%u", wire->address->db);
+        snprintf(shown, sizeof shown, "SELECT %s", number);
+        queued = greet(wire, shown, 2, select);
+    }
+    return queued;
+}
+
+static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
+    enum outcome outcome = DONE;
+
+    dial_end(&wire->dial);
+    wire->fd = fd;
+    wire->state = wire->address->tls ? SECURING : OPEN;
+    if (wire->address->tls)
+        outcome = tls_open(fd, wire->address, wire->access, &wire->tls, why);
+    if (wire->state == OPEN)
+        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+    return outcome;
+}
+
+static enum outcome no_memory(struct trouble *why) {
+    return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
+}
+
+static enum outcome start(struct wire *wire, struct trouble *why) {
+    enum outcome outcome;
+    int fd;
+
+    note(wire, "connect to %s", wire->address->shown);
+    wire->state = DIALING;
+    wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
+    wire->reader = redisReaderCreate();
+    if (!wire->reader || !greetings(wire))
+        return no_memory(why);
+    wire->reader->maxelements = MOST_ELEMENTS;
+    outcome = dial_start(&wire->dial, wire->address, &fd, why);
+    return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
+}
+
+enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
+                       struct trouble *why) {
+    enum outcome outcome = DONE;
+    char byte;
+
+    /* A connection that ended while nothing was asked is replaced before the command goes out:
+     * sent into it, the command would count as one that may have been carried out. */
+    if (wire->state == OPEN && !wire->owed) {
+        ssize_t got = recv(wire->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            wire_drop(wire);
+    }
+    if (wire->state == CLOSED)
+        outcome = start(wire, why);
+    if (outcome == DONE && !queue(wire, argc, argv, lengths))
+        outcome = no_memory(why);
+    if (outcome != DONE)
+        wire_drop(wire);
+    else if (wire->state == OPEN)
+        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+    return outcome;
+}
+
+/* The connection is gone: whatever was asked on it may have been carried out. */
+static enum outcome broken(struct wire *wire, const char *reason, struct trouble *why) {
+    enum outcome outcome = wire->asked ? UNSURE : FAILED;
+    bool refused = wire->refused;
+    struct trouble refusal = wire->refusal;
+
+    note(wire, "the connection to %s broke: %s", wire->address->shown, reason);
+    wire_drop(wire);
+    if (refused) { /* that is why it was closed, as with 'max number of clients reached' */
+        if (why)
+            *why = refusal;
+        return FAILED;
+    }
+    return trouble_say(why, outcome, EXIT_UNREACHABLE, "the connection to %s broke: %s",
+                       wire->address->shown, reason);
+}
+
+static enum outcome nonsense(struct wire *wire, const char *what, struct trouble *why) {
+    enum outcome outcome = trouble_say(why, FAILED, EXIT_PROTOCOL, "%s %s: check the address",
+                                       wire->address->shown, what);
+
+    note(wire, "%s %s", wire->address->shown, what);
+    wire_drop(wire);
+    return outcome;
+}
+
+/* Sends what is queued, as far as the socket takes it. */
+static void flush(struct wire *wire) {
+    while (wire->out_at < wire->out_length) {
+        const char *from = wire->out + wire->out_at;
+        size_t left = wire->out_length - wire->out_at;
+        ssize_t sent = wire->tls ? tls_write(wire->tls, from, left)
+                                 : send(wire->fd, from, left, MSG_NOSIGNAL);
+        if (sent > 0) {
+            wire->asked = true;
+            wire->out_at += (size_t)sent;
+        } else if (sent < 0 && errno == EINTR) {
+            continue;
+        } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return;
+        } else {
+            /* What the server said before it closed (why, perhaps) is still to be read. */
+            wire->out_at = wire->out_length;
+        }
+    }
+    if (wire->out)
+        explicit_bzero(wire->out, wire->out_length);
+    free(wire->out);
+    wire->out = NULL;
+    wire->out_at = wire->out_length = 0;
+}
+
+/* Reads what has come. */
+static enum outcome take_in(struct wire *wire, struct trouble *why) {
+    char bytes[8192];
+    ssize_t got = wire->tls ? tls_read(wire->tls, bytes, sizeof bytes)
+                            : recv(wire->fd, bytes, sizeof bytes, 0);
+
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return DONE;
+    if (got < 0 && errno == EPROTO && wire->tls) {
+        enum outcome outcome = tls_complain(wire->tls, why);
+        wire_drop(wire);
+        return outcome;
+    }
+    if (got <= 0)
+        return broken(wire, got < 0 ? strerror(errno) : "the server closed it", why);
+    if (!wire->spoken && !wire->tls && (bytes[0] == 0x15 || bytes[0] == 0x16))
+        return nonsense(wire, "speaks TLS: use valkeys://", why);
+    wire->spoken = true;
+    wire->reply_bytes += (size_t)got;
+    if (wire->reply_bytes > MOST_REPLY_BYTES)
+        return nonsense(wire, "answers without end", why);
+    if (redisReaderFeed(wire->reader, bytes, (size_t)got) != REDIS_OK)
+        return nonsense(wire, "answers something that is no Redis protocol", why);
+    return DONE;
+}
+
+/* Goes on with whatever is under way. */
+static enum outcome step(struct wire *wire, bool readable, struct trouble *why) {
+    enum outcome outcome = DONE;
+    int fd = -1;
+
+    if (wire->state == DIALING) {
+        outcome = dial_step(&wire->dial, &fd, why);
+        if (outcome == DONE && fd >= 0)
+            outcome = connected(wire, fd, why);
+    }
+    if (outcome == DONE && wire->state == SECURING) {
+        outcome = tls_handshake(wire->tls, why);
+        if (outcome == STOPPED)
+            return DONE;
+        wire->state = OPEN;
+        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+    }
+    if (outcome == DONE && wire->state == OPEN && wire->out)
+        flush(wire);
+    else if (outcome == DONE && wire->state == OPEN && readable)
+        return take_in(wire, why); /* drops the connection itself */
+    if (outcome != DONE) {
+        outcome = wire->asked ? outcome : FAILED;
+        wire_drop(wire);
+    }
+    return outcome;
+}
+
+static bool knows_no_hello(const char *error) {
+    return strstr(error, "unknown command") || refusal_is(error, "NOPROTO") ||
+           strstr(error, "unsupported command") || strstr(error, "wrong number of arg");
+}
+
+/* Takes the reply to the oldest unanswered greeting. */
+static void greeting_answered(struct wire *wire, const redisReply *reply) {
+    const char *command = wire->greeting[0];
+
+    wire->greetings--;
+    memmove(wire->greeting, wire->greeting + 1, sizeof wire->greeting - sizeof *wire->greeting);
+    if (reply->type != REDIS_REPLY_ERROR)
+        return;
+    note(wire, "< %s: %s", command, reply->str);
+    if (strcmp(command, "HELLO") == 0 && knows_no_hello(reply->str)) {
+        wire->without_hello = true;
+        wire->greets_anew = has_password(wire);
+        return;
+    }
+    if (!wire->refused)
+        refusal_say(&wire->refusal, wire->address->shown, command, reply->str);
+    wire->refused = true;
+}
+
+/* The next reply that somebody waits for, if it is there: *reply, else NULL. */
+static enum outcome next_reply(struct wire *wire, redisReply **reply, struct trouble *why) {
+    for (;;) {
+        void *got = NULL;
+        redisReply *one;
+        if (redisReaderGetReply(wire->reader, &got) != REDIS_OK)
+            return nonsense(wire, "answers something that is no Redis protocol", why);
+        if (!got)
+            return DONE;
+        wire->reply_bytes = 0;
+        one = got;
+        if (one->type == REDIS_REPLY_PUSH) {
+            freeReplyObject(one);
+        } else if (wire->greetings) {
+            greeting_answered(wire, one);
+            freeReplyObject(one);
+        } else if (wire->owed) {
+            wire->owed--;
+            freeReplyObject(one);
+        } else {
+            *reply = one;
+            return DONE;
+        }
+    }
+}
+
+static enum outcome too_late(struct wire *wire, struct trouble *why) {
+    const char *shown = wire->address->shown;
+
+    if (wire->state != OPEN || !wire->asked) {
+        wire_drop(wire);
+        return trouble_say(why, FAILED, EXIT_UNREACHABLE,
+                           "%s did not accept the connection in time: is it up?", shown);
+    }
+    wire->owed++;
+    return trouble_say(why, UNSURE, EXIT_UNREACHABLE, "%s did not answer in time", shown);
+}
+
+/* Sleeps until something can go on. STOPPED, or the trouble of a limit that was reached. */
+static enum outcome sleep_on(struct wire *wire, int64_t deadline_ms, bool *readable,
+                             struct trouble *why) {
+    struct pollfd own = {.fd = wire->fd}, *watched = &own;
+    int64_t until_ms = clock_earlier(deadline_ms, wire->limit_ms), wake_ms = until_ms;
+    unsigned count = 1;
+    enum wake wake;
+
+    if (wire->state == DIALING)
+        watched = dial_watch(&wire->dial, &count, &wake_ms);
+    else if (wire->state == SECURING)
+        own.events = tls_events(wire->tls);
+    else if (wire->tls)
+        own.events = POLLIN | (wire->out ? tls_events(wire->tls) : 0);
+    else
+        own.events = wire->out ? POLLIN | POLLOUT : POLLIN;
+    wake = loop_wait(wire->loop, watched, count, wake_ms);
+    *readable = wake == WAKE_READY;
+    if (wake == WAKE_STOP) {
+        wire->owed++;
+        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting for an answer");
+    }
+    return wake == WAKE_DEADLINE && clock_now_ms() >= until_ms ? too_late(wire, why) : DONE;
+}
+
+enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **reply,
+                          struct trouble *why) {
+    redisReply *got = NULL;
+    bool readable = false;
+    enum outcome outcome;
+
+    if (wire->state == CLOSED)
+        return trouble_say(why, FAILED, EXIT_UNREACHABLE, "not connected");
+    for (;;) {
+        outcome = step(wire, readable, why);
+        if (outcome == DONE)
+            outcome = next_reply(wire, &got, why);
+        if (outcome != DONE)
+            return outcome;
+        if (got) {
+            *reply = got;
+            return DONE;
+        }
+        if (wire->tls && wire->state == OPEN && tls_has_bytes(wire->tls))
+            readable = true; /* decrypted already: poll() would not tell */
+        else
+            outcome = sleep_on(wire, deadline_ms, &readable, why);
+        if (outcome != DONE)
+            return outcome;
+    }
+}
