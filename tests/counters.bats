@@ -1,0 +1,44 @@
+#!/usr/bin/env bats
+# Nothing is lost and nothing given twice. Runs on every store, as contract.bats does.
+
+load helpers
+
+BATS_TEST_NAME_PREFIX="$(store_of_this_file): "
+export BATS_TEST_NAME_PREFIX
+
+setup_file() {
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=1
+    start_store "$(store_of_this_file)"
+}
+
+# many_at_once TEXT: 8 shells run TEXT 200 times each; all end with 0.
+many_at_once() {
+    local pids=()
+    for _ in {1..8}; do
+        background bash -c "for i in {1..200}; do $1 || exit; done"
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do ends 0 "$pid"; done
+}
+
+@test "8 processes x 200 increments under run: 1600" {
+    echo 0 >counter
+    printf 'read -r n <counter; echo $((n + 1)) >counter\n' >increment
+    many_at_once '"$VLOCK_BIN" run "$K" sh increment'
+    [ "$(<counter)" = 1600 ]
+    is_free "$K"
+}
+
+@test "8 processes x 200 increments between acquire and release: 1600" {
+    echo 0 >counter
+    many_at_once 't=$("$VLOCK_BIN" acquire -t 60s "$K") && read -r n <counter &&
+        echo $((n + 1)) >counter && "$VLOCK_BIN" release --token "$t" "$K"'
+    [ "$(<counter)" = 1600 ]
+    is_free "$K"
+}
+
+@test "two acquires at the same instant, 500 times: exactly one wins" {
+    python "$TESTS/tools/duel.py" 500 "$VLOCK_BIN" >result
+    cat result
+    [ "$(<result)" = '500 duels: one winner and one 75 in each' ]
+}

@@ -1,0 +1,531 @@
+#!/usr/bin/env bats
+# Lost replies and broken servers. A proxy cuts the connection at every request that a command
+# sends, after the server has executed it: nobody may be able to tell afterwards.
+
+load helpers
+
+setup_file() {
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=1
+    start_server valkey
+    start_proxy
+}
+
+setup_proxied() { export VLOCK_URL=$PROXY_URL; }
+
+# --- every reply of every command ------------------------------------------------------------
+
+forget() {
+    cli eval "for _, k in ipairs(redis.call('KEYS', '*' .. ARGV[1] .. '*')) do
+        redis.call('DEL', k) end" 0 "$K" >/dev/null
+    rm -f token
+}
+
+# What there is to see after the command: the answer (a token that is the key's value is called
+# TOKEN, any fence FENCE), the keys, the value, the TTL to 10 s, the token file.
+scene() {
+    local value ttl
+    value=$(value_of "$K")
+    ttl=$(pttl_of "$K")
+    {
+        echo "status $status: $output"
+        echo "value $value"
+        echo "ttl $((ttl < 0 ? ttl : (ttl + 5000) / 10000)) tens of seconds"
+        cli keys "*$K*" | sort
+        cat token 2>/dev/null
+    } | sed -E "s/${value:-no value}/TOKEN/g; s/vl1:[^ \"]*/TOKEN/g; s/[0-9]{14,}/FENCE/g"
+}
+
+# survives PREPARE ARG...: `vlock ARG...`, after PREPARE (shell text), comes to the same with every
+# request of it hit by every kind of cut, whether the server knows the scripts already or not.
+survives() {
+    local prepare=$1 scripts fault count n expected
+    shift
+    setup_proxied
+    for scripts in flushed cached; do
+        forget && eval "$prepare"
+        [ $scripts = cached ] || cli script flush >/dev/null
+        rule none
+        vlock "$@"
+        expected=$(scene)
+        count=$(grep -c '^[0-9]' "$PROXY/log")
+        echo "--- scripts $scripts, $count requests:" && cat "$PROXY/log" && echo "$expected"
+        ((count >= 1 && count <= 20))
+        for ((n = 1; n <= count; n++)); do
+            for fault in "cut $n rst" "cut $n fin" "all $n rst" "before $n fin" "middle $n fin 2"; do
+                forget && eval "$prepare"
+                [ $scripts = cached ] || cli script flush >/dev/null
+                rule "$fault"
+                vlock "$@"
+                grep -q fired "$PROXY/log" || { echo "$fault: never happened" && return 1; }
+                diff <(echo "$expected") <(scene) || {
+                    echo "that was different with the fault '$fault', scripts $scripts" >&2
+                    cat "$PROXY/log"
+                    return 1
+                }
+            done
+        done
+    done
+}
+
+held="cli set \$K T px 60000 >/dev/null"
+held_for_ever="cli set \$K T >/dev/null"
+by_another="cli set \$K another-holders-token px 60000 >/dev/null"
+
+@test "lost replies: acquire" {
+    survives : -q acquire -n -t 60s "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: acquire, fence and TTL in JSON" {
+    survives : -q acquire -n -t 60s --format json "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: acquire of a lock that never expires" {
+    survives : -q acquire -n --ttl none "$K"
+    [ "$status" -eq 0 ]
+    [ "$(pttl_of "$K")" = -1 ]
+}
+
+@test "lost replies: acquire into a token file" {
+    survives : acquire -n -t 60s --token-file token "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: acquire with --token" {
+    survives : acquire -n -t 60s --token mine "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: acquire that may wait" {
+    survives : -q acquire -w 20s -t 60s "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: acquire of a busy lock" {
+    survives "$by_another" -q acquire -n -t 60s "$K"
+    [ "$status" -eq 75 ]
+}
+
+@test "lost replies: acquire of a busy lock with the holder's own --token" {
+    survives "$held" -q acquire -n -t 60s --token T "$K"
+    [ "$status" -eq 75 ]
+}
+
+@test "lost replies: acquire that waits for a busy lock" {
+    survives_waiting() {
+        forget
+        cli set "$K" another px 150 >/dev/null
+        rule "$1"
+        gives 0 -q acquire -w 20s -t 60s "$K"
+        held_by "$K" "$output"
+        ttl_between "$K" 50000 60000
+    }
+    setup_proxied
+    for n in 1 2 3 4; do
+        for fault in cut all before; do survives_waiting "$fault $n rst"; done
+    done
+}
+
+@test "lost replies: acquire that gives up waiting" {
+    setup_proxied
+    for n in 1 2 3 4; do
+        forget && eval "$by_another"
+        rule "cut $n rst"
+        gives 75 -q acquire -w 300ms "$K"
+        [ "$(value_of "$K")" = another-holders-token ]
+        cli del "$K" >/dev/null
+        gives 0 -q acquire -n -t 60s "$K"
+    done
+}
+
+@test "lost replies: release" {
+    survives "$held" release --token T "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: release of a lock that vlock took" {
+    survives '"$VLOCK_BIN" -q acquire --token T -t 60s "$K" >/dev/null' release --token T "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: release of a free lock, by a stranger, --if-held" {
+    survives : release --token T "$K"
+    [ "$status" -eq 79 ]
+    survives "$by_another" release --token T "$K"
+    [ "$status" -eq 79 ]
+    survives : release --if-held --token T "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: release never frees the next holder's lock" {
+    setup_proxied
+    gives 0 -q acquire -t 60s --token T "$K"
+    rule "delay 1"
+    gives 0 release --token T "$K"
+    count=$(grep -c '^[0-9]' "$PROXY/log")
+    for ((n = 1; n <= count; n++)); do
+        cli set "$K" T px 60000 >/dev/null
+        background "$VLOCK_BIN" acquire -w 20s -t 60s -u "unix://$SOCK" "$K"
+        waiter=$!
+        gives 75 -q acquire -n -u "unix://$SOCK" "$K"
+        rule "cut $n rst"
+        gives 0 release --token T "$K"
+        ends 0 "$waiter"
+        held_by "$K" "$(<out)"
+        cli del "$K" >/dev/null
+    done
+}
+
+@test "lost replies: extend adds once" {
+    survives "$held" extend --token T "$K" 1h
+    [ "$status" -eq 0 ]
+    ttl_between "$K" 3650000 3660000
+}
+
+@test "lost replies: extend --replace" {
+    survives "$held" extend --replace --token T "$K" 1h
+    [ "$status" -eq 0 ]
+    ttl_between "$K" 3590000 3600000
+}
+
+@test "lost replies: extend refused" {
+    survives "$by_another" extend --token T "$K" 1h
+    [ "$status" -eq 79 ]
+    survives "$held_for_ever" extend --token T "$K" 1h
+    [ "$status" -eq 65 ]
+    survives : extend --token T "$K" 1h
+    [ "$status" -eq 79 ]
+}
+
+@test "lost replies: reacquire" {
+    survives "$held" reacquire -t 1h --token T "$K"
+    [ "$status" -eq 0 ]
+    survives "$by_another" reacquire -t 1h --token T "$K"
+    [ "$status" -eq 79 ]
+}
+
+@test "lost replies: reacquire --recover of a lapsed lock" {
+    survives '"$VLOCK_BIN" acquire -t 60s --token-file token "$K"; cli del "$K" >/dev/null' \
+        reacquire --recover --token-file token "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: owned and locked" {
+    survives "$held" owned --token T "$K"
+    [ "$status" -eq 0 ]
+    survives "$by_another" owned --token T "$K"
+    [ "$status" -eq 1 ]
+    survives "$held" locked "$K"
+    [ "$status" -eq 0 ]
+    survives : locked "$K"
+    [ "$status" -eq 1 ]
+}
+
+@test "lost replies: run" {
+    survives : run -t 60s "$K" -- sh -c 'echo ran; exit 7'
+    [ "$status" -eq 7 ]
+    prints ran
+}
+
+@test "lost replies: run of a busy lock does not run" {
+    survives "$by_another" -q run -n "$K" -- echo ran
+    [ "$status" -eq 75 ]
+    prints ''
+}
+
+@test "lost replies: over a unix socket too" {
+    start_proxy unix
+    survives : -q acquire -n -t 60s "$K"
+    [ "$status" -eq 0 ]
+    survives "$held" release --token T "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "lost replies: with a password and a database of its own" {
+    start_server valkey --requirepass sesame
+    export SERVER_PASSWORD=sesame VLOCK_PASSWORD=sesame
+    start_proxy
+    PROXY_URL=$PROXY_URL/7
+    cli() { cli_raw --no-auth-warning -a sesame -n 7 "$@"; }
+    survives : -q acquire -n -t 60s "$K"
+    [ "$status" -eq 0 ]
+    survives "$held" extend --token T "$K" 1h
+    [ "$status" -eq 0 ]
+    survives "$held" release --token T "$K"
+    [ "$status" -eq 0 ]
+}
+
+@test "a renewal whose reply is lost is not noticed" {
+    setup_proxied
+    for n in 1 2 3; do
+        background "$VLOCK_BIN" run -t 600ms "$K" -- sh -c 'echo ready; sleep 1; exit 5'
+        pid=$!
+        until_true 10 has out ready
+        rule "cut $n rst"
+        ends 5 "$pid"
+        grep -q fired "$PROXY/log"
+        is_free "$K"
+    done
+}
+
+# --- requests that arrive late ---------------------------------------------------------------
+
+@test "an acquire that the server executes after vlock has gone takes nothing" {
+    setup_proxied
+    gives 0 -q run "$K-warm" true # the scripts are cached
+    rule none
+    gives 0 -q acquire -n -t 60s --token T "$K-count"
+    first=$(grep '^[0-9]' "$PROXY/log" | grep -n EVAL | head -n 1 | cut -d: -f1)
+    for ttl in 60s none; do
+        forget
+        rm -f "$PROXY/go"
+        rule "late $first"
+        vlock --reply-timeout 300ms acquire -n --ttl $ttl --format json "$K"
+        if [ "$status" -eq 0 ]; then # it was sent again, with success
+            gives 0 release --token "$(jq -r .token <<<"$output")" "$K"
+        else
+            [ "$status" -eq 69 ]
+        fi
+        touch "$PROXY/go"
+        until_true 10 has "$PROXY/log" 'late request was executed'
+        is_free "$K"
+        gives 0 -q acquire -n -t 60s "$K"
+    done
+}
+
+@test "a release that the server executes late does not free the next holder's lock" {
+    setup_proxied
+    gives 0 -q acquire -t 60s --token T "$K"
+    rm -f "$PROXY/go"
+    rule "late 2"
+    vlock --reply-timeout 300ms release --token T "$K"
+    cli set "$K" next px 60000
+    touch "$PROXY/go"
+    until_true 10 has "$PROXY/log" 'late request was executed'
+    [ "$(value_of "$K")" = next ]
+}
+
+# --- round trips -----------------------------------------------------------------------------
+
+@test "one round trip to acquire on a fresh connection, one to release" {
+    setup_proxied
+    gives 0 -q run "$K" true # the scripts are cached
+    rule none
+    gives 0 acquire -n -t 60s --token T "$K"
+    cat "$PROXY/log"
+    [ "$(grep '^[0-9]' "$PROXY/log" | cut -d' ' -f1,2 | sort -u | wc -l)" -eq 1 ]
+    rule none
+    gives 0 release --token T "$K"
+    cat "$PROXY/log"
+    [ "$(grep '^[0-9]' "$PROXY/log" | cut -d' ' -f1,2 | sort -u | wc -l)" -eq 1 ]
+    rule none
+    gives 0 run "$K" -- true
+    cat "$PROXY/log"
+    [ "$(grep '^[0-9]' "$PROXY/log" | cut -d' ' -f1 | sort -u | wc -l)" -eq 1 ]
+    [ "$(grep '^[0-9]' "$PROXY/log" | cut -d' ' -f1,2 | sort -u | wc -l)" -eq 2 ]
+}
+
+@test "no round trip for AUTH and SELECT of its own" {
+    start_server valkey --requirepass sesame
+    start_proxy
+    export VLOCK_PASSWORD=sesame
+    gives 0 -u "$PROXY_URL/3" -q run "$K" true
+    rule none
+    gives 0 -u "$PROXY_URL/3" acquire -n -t 60s --token T "$K"
+    cat "$PROXY/log"
+    [ "$(grep '^[0-9]' "$PROXY/log" | cut -d' ' -f1,2 | sort -u | wc -l)" -eq 1 ]
+}
+
+# --- servers that are none -------------------------------------------------------------------
+
+# meets STATUS STEP...: acquire, release, owned and run on a scripted server all end with STATUS
+# in bounded time, show neither password nor token, and take or start nothing.
+meets() {
+    local wanted=$1 args
+    shift
+    start_scripted "$@"
+    export VLOCK_URL=redis://user:sesame@127.0.0.1:$SCRIPTED_PORT
+    for args in 'acquire -n -t 60s' 'acquire --ttl none -w 300ms' 'release --token secret-token' \
+        'extend --token secret-token' 'locked' 'owned --token secret-token' run; do
+        case $args in
+        run) set -- run -n "$K" -- touch ran ;;
+        extend*) set -- extend --token secret-token "$K" 1h ;;
+        *) read -ra words <<<"$args" && set -- "${words[@]}" "$K" ;;
+        esac
+        gives "$wanted" -v --reply-timeout 300ms --connect-timeout 300ms "$@"
+        hides sesame secret-token vl1:
+        [ -n "$stderr" ]
+        [ ! -e ran ]
+    done
+}
+
+hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0.1\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:3\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n'
+
+@test "a server that accepts and never answers is 69, bounded by --reply-timeout" {
+    start=$SECONDS
+    meets 69 NEVER
+    ((SECONDS - start < 20))
+}
+
+@test "a server that does not accept is 69, bounded by --connect-timeout" {
+    cat >full.py <<'PY'
+import socket, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)
+kept = []
+for _ in range(4):
+    c = socket.socket(); c.setblocking(False); c.connect_ex(s.getsockname()); kept.append(c)
+open("port.new", "w").write(str(s.getsockname()[1]))
+import os; os.rename("port.new", "port")
+time.sleep(60)
+PY
+    python -c ''
+    background "$PYTHON" full.py
+    until_true 10 test -e port
+    start=$SECONDS
+    gives 69 -u "redis://127.0.0.1:$(<port)" --connect-timeout 300ms acquire -n "$K"
+    gives 69 -u "redis://127.0.0.1:$(<port)" acquire -w 300ms "$K"
+    ((SECONDS - start < 10))
+}
+
+@test "nobody listens: 69 at once, with -w when that is over" {
+    for url in redis://127.0.0.1:1 redis://localhost:1 'redis://[::1]:1' "unix://$PWD/none"; do
+        gives 69 -u "$url" acquire -t 60s "$K"
+        says "${url#*//}"
+        gives 69 -u "$url" release --token T "$K"
+        gives 69 -u "$url" run "$K" -- touch ran
+        gives 69 -u "$url" acquire -w 200ms "$K"
+        [ ! -e ran ]
+    done
+}
+
+@test "a server that comes up while -w lasts is used" {
+    start_server valkey
+    url=unix://$SOCK.later
+    background "$VLOCK_BIN" -u "$url" acquire -w 20s -t 60s "$K"
+    pid=$!
+    gives 69 -u "$url" acquire -n "$K"
+    ln -s "$SOCK" "$SOCK.later"
+    ends 0 "$pid"
+    held_by "$K" "$(<out)"
+}
+
+@test "a host name that does not exist is 69 and named" {
+    gives 69 -u redis://no-such-host.invalid --connect-timeout 5s acquire -n "$K"
+    says no-such-host.invalid
+}
+
+@test "a web server is 76" {
+    meets 76 'EXPECT HELLO' 'SEND HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n' CLOSE
+}
+
+@test "an SSH server is 76" { meets 76 'SEND SSH-2.0-OpenSSH_9.2p1\r\n' NEVER; }
+
+@test "nonsense is 76" { meets 76 'EXPECT HELLO' 'SEND \0\1\2\xff\xfe nonsense\r\n' NEVER; }
+
+@test "endless nonsense is 76 and bounded in memory and time" {
+    meets 76 'EXPECT HELLO' 'ENDLESS garbage '
+}
+
+@test "endless answers nobody asked for are bounded" {
+    start_scripted 'EXPECT HELLO' 'ENDLESS +OK\r\n'
+    gives 76 -u "redis://127.0.0.1:$SCRIPTED_PORT" --reply-timeout 300ms acquire -n "$K"
+}
+
+@test "a line without end is 76 or 69, within bounds" {
+    start_scripted 'EXPECT HELLO' 'ENDLESS -aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
+    observe bash -c 'ulimit -v 600000; exec "$VLOCK_BIN" -u "redis://127.0.0.1:$SCRIPTED_PORT" \
+        --reply-timeout 300ms acquire -n "$K"'
+    case $status in 69 | 76) ;; *) return 1 ;; esac
+}
+
+@test "a huge bulk length is 76 or 69 and allocates nothing" {
+    for length in 9999999999 9223372036854775807 99999999999999999999 -5 536870912; do
+        start_scripted 'EXPECT HELLO' "SEND \$$length\r\nabc" NEVER
+        observe bash -c 'ulimit -v 400000; exec "$VLOCK_BIN" -u "redis://127.0.0.1:$SCRIPTED_PORT" \
+            --reply-timeout 300ms acquire -n "$K"'
+        case $status in 69 | 76) ;; *) return 1 ;; esac
+    done
+}
+
+@test "deeply nested arrays are 76" {
+    meets 76 'EXPECT HELLO' 'REPEAT 100000 *1\r\n' NEVER
+}
+
+@test "a huge array is 76 or 69" {
+    start_scripted 'EXPECT HELLO' 'SEND *2147483647\r\n:1\r\n' NEVER
+    vlock -u "redis://127.0.0.1:$SCRIPTED_PORT" --reply-timeout 300ms acquire -n "$K"
+    case $status in 69 | 76) ;; *) return 1 ;; esac
+}
+
+@test "answers of the wrong shape are 76" {
+    for answer in '+OK' ':1' '$-1' '*0' '*1\r\n*0' '_' '$3\r\nabc' '*3\r\n$1\r\na\r\n:1\r\n:2' ',1.5' '#t' \
+        '*5\r\n_\r\n_\r\n_\r\n_\r\n_' '*5\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1' '%0' '~0'; do
+        start_scripted "$hello" "ON AUTH +OK\r\n" "ON SELECT +OK\r\n" "ON * $answer\r\n" SERVE
+        export VLOCK_URL=redis://127.0.0.1:$SCRIPTED_PORT
+        for command in 'acquire -n' 'release --token T' locked; do
+            # shellcheck disable=SC2086 # words
+            gives 76 --reply-timeout 300ms $command "$K"
+        done
+    done
+}
+
+@test "a server that is loading its data, or busy with a script, is 69" {
+    meets 69 'ON * -LOADING Redis is loading the dataset in memory\r\n' SERVE
+    meets 69 "$hello" 'ON * -LOADING Redis is loading the dataset in memory\r\n' SERVE
+    meets 69 "$hello" 'ON * -BUSY Redis is busy running a script. You can only call SCRIPT KILL.\r\n' SERVE
+}
+
+@test "a server that has loaded its data while -w lasts is used" {
+    start_scripted 'ON * -LOADING Redis is loading the dataset in memory\r\n' SERVE
+    gives 69 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
+    gives 69 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -w 300ms "$K"
+    says loading
+}
+
+@test "a server that takes no writes is 77 and says why" {
+    meets 77 "$hello" "ON * -MISCONF Redis is configured to save RDB snapshots\r\n" SERVE
+    meets 77 "$hello" "ON * -OOM command not allowed when used memory > 'maxmemory'.\r\n" SERVE
+    meets 77 "$hello" "ON * -READONLY You can't write against a read only replica.\r\n" SERVE
+    meets 77 'ON * -NOAUTH Authentication required.\r\n' SERVE
+    meets 77 'ON * -DENIED Redis is running in protected mode\r\n' SERVE
+}
+
+@test "a server without scripts is 76" {
+    meets 76 "$hello" "ON * -ERR unknown command 'EVALSHA'\r\n" SERVE
+}
+
+@test "a server that knows no HELLO is used all the same" {
+    # a Redis 5, as far as vlock can see
+    start_scripted "ON HELLO -ERR unknown command 'HELLO'\r\n" \
+        'ON * -READONLY this far it came\r\n' SERVE
+    gives 77 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
+    says 'this far it came'
+}
+
+@test "an error text with control characters and our password in it is shown harmless" {
+    start_scripted "$hello" 'ON * -ERR \x1b[31mred\x07 sesame secret-token\r\n' SERVE
+    gives 76 -v -u "redis://:sesame@127.0.0.1:$SCRIPTED_PORT" release --token secret-token "$K"
+    hides $'\e' $'\x07'
+}
+
+@test "a server that closes each connection, at once or in the middle of a reply, is 69" {
+    meets 69 CLOSE
+    meets 69 RST
+    meets 69 'EXPECT HELLO' CLOSE
+    meets 69 'EXPECT HELLO' 'SEND $100\r\nabc' CLOSE
+    meets 69 'EXPECT EVAL' 'SEND %7\r\n$6\r\nserver\r\n' RST
+}
+
+@test "neither password nor token is shown by -v on a real server" {
+    start_server valkey --requirepass sesame
+    for command in "acquire -t 60s --token secret-token" "extend --token secret-token" \
+        "release --token secret-token"; do
+        read -ra words <<<"$command"
+        [ "${words[0]}" != extend ] || words+=("$K" 1h)
+        [ "${words[0]}" = extend ] || words+=("$K")
+        gives 0 -v -u "redis://:sesame@127.0.0.1:$PORT" "${words[@]}"
+        output='' # the token itself
+        hides sesame secret-token
+    done
+}

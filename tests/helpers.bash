@@ -1,0 +1,319 @@
+# helpers.bash - what every suite needs: the runner, real servers, facts about a key.
+#
+#     gives 75 acquire -n "$K"     runs vlock, fails unless it ends with 75
+#     says "busy"                  fails unless vlock's stderr holds each of these texts
+#     until_true 5 cmd             waits for a fact, never for a time
+#
+# Whatever runs beside a test (servers, proxies, vlocks in the background) dies with the process
+# that started it, an interrupted one included: the kernel sees to that (setpriv --pdeathsig).
+# So none of it may be started from a subshell.
+# shellcheck shell=bash
+
+bats_require_minimum_version 1.5.0
+
+TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
+VLOCK_BIN=$(realpath -m "${VLOCK_BIN:-$TESTS/../build/dev/vlock}")
+export VLOCK_BIN
+
+# Nothing of the caller's environment decides what a test sees.
+clean_environment() {
+    local name
+    for name in "${!VLOCK_@}" "${!XDG_@}" "${!GITHUB_@}" NO_COLOR; do
+        case $name in
+        VLOCK_BIN | VLOCK_TEST_*) ;;
+        *) unset "$name" ;;
+        esac
+    done
+    export HOME=${BATS_TEST_TMPDIR:-${BATS_FILE_TMPDIR:-/nonexistent}} LC_ALL=C.UTF-8
+    umask 022
+}
+clean_environment
+
+# A name of its own for each test, and the store of the file if it has one.
+setup() {
+    clean_environment
+    cd "$BATS_TEST_TMPDIR" || return 1
+    export K=test-$BATS_TEST_NUMBER
+    if [ -n "${STORE_URL-}" ]; then
+        export VLOCK_URL=$STORE_URL
+        [ -z "${STORE_CACERT-}" ] || export VLOCK_CACERT=$STORE_CACERT
+    fi
+}
+
+# --- running ---------------------------------------------------------------------------------
+
+# Runs a command as bats' `run` does: $status, $output (stdout), $stderr; shown if the test fails.
+# A command that hangs ends with 124 (or 137).
+observe() {
+    run --separate-stderr timeout -k 5 30 "$@"
+    printf '$ %s\nstatus %s\n' "$*" "$status"
+    printf '%s\n' "${output:-(nothing)}" | sed 's/^/stdout: /'
+    printf '%s\n' "${stderr:-(nothing)}" | sed 's/^/stderr: /'
+}
+
+vlock() { observe "$VLOCK_BIN" "$@"; }
+
+# gives STATUS ARG...: vlock ARG... ends with STATUS.
+gives() {
+    local wanted=$1
+    shift
+    vlock "$@"
+    [ "$status" -eq "$wanted" ] || { echo "wanted status $wanted"; return 1; }
+}
+
+# take ARG...: acquires, and keeps the token in $TOKEN.
+take() {
+    gives 0 -q acquire "$@"
+    TOKEN=$output
+    [ -n "$TOKEN" ]
+}
+
+# says TEXT...: the last command's stderr holds every TEXT.
+says() {
+    local text
+    for text; do
+        [[ $stderr == *"$text"* ]] || { echo "stderr lacks: $text"; return 1; }
+    done
+}
+
+# hides TEXT...: neither stdout nor stderr of the last command holds any TEXT.
+hides() {
+    local text
+    for text; do
+        [[ $output$stderr != *"$text"* ]] || { echo "shown: $text"; return 1; }
+    done
+}
+
+# prints TEXT: the last command's stdout is TEXT, not a byte of trailing white space aside.
+prints() { [ "$output" = "$1" ] || { echo "wanted stdout: $1"; return 1; }; }
+
+# until_true SECONDS CMD...: waits until CMD succeeds.
+until_true() {
+    local last=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS <= last)) || { echo "never came true: $*"; return 1; }
+        sleep 0.02
+    done
+}
+
+not() { ! "$@"; }
+
+# background CMD...: starts CMD with its usual signals; its id is in $!. Output goes to files
+# `out` and `err` in the test's directory unless it is redirected.
+background() {
+    setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$@" >out 2>err 3>&- &
+}
+
+# ends STATUS PID: the background command ends by itself, with STATUS.
+ends() {
+    until_true 30 not kill -0 "$2" || kill -KILL "$2"
+    status=0
+    wait "$2" || status=$?
+    [ "$status" -eq "$1" ] || {
+        echo "background command: status $status, wanted $1"
+        head -c 2000 out err 2>/dev/null
+        return 1
+    }
+}
+
+# has FILE TEXT: FILE exists and holds TEXT.
+has() { grep -qsF -e "$2" "$1"; }
+
+# python: one that can import redis (another may come first in PATH).
+python() {
+    local try
+    if [ -z "${PYTHON-}" ]; then
+        for try in /usr/bin/python3 python3; do
+            "$try" -c 'import redis' 2>/dev/null && export PYTHON=$try && break
+        done
+    fi
+    "${PYTHON:?no python3 can import redis}" "$@"
+}
+
+# --- servers ---------------------------------------------------------------------------------
+
+# start_server valkey|redis [ARG...]: a private server on a unix socket and a loopback port, with
+# nothing on disk. Exports SERVER_PID, SERVER_KIND, SOCK, PORT (and `cli` talks to it). With
+# `--tls` as first ARG it has a TLS port too, TLS_PORT, with the certificates in $CERTS.
+start_server() {
+    local dir try tls=()
+    export SERVER_KIND=$1 SOCK PORT TLS_PORT SERVER_PID
+    shift
+    dir=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/server-XXXX")
+    SOCK=$dir/sock
+    for try in 1 2 3 4 5; do
+        PORT=$((10000 + (RANDOM * 32768 + RANDOM) % 22000))
+        if [ "${1-}" = --tls ]; then
+            [ "$try" -gt 1 ] || make_certificates
+            TLS_PORT=$((PORT + 1))
+            tls=(--tls-port "$TLS_PORT" --tls-ca-cert-file "$CERTS/ca.crt"
+                --tls-cert-file "$CERTS/server.crt" --tls-key-file "$CERTS/server.key")
+            [ "${2-}" = --tls-auth-clients ] || tls+=(--tls-auth-clients no)
+        fi
+        setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
+            --unixsocket "$SOCK" --save '' --appendonly no --dir "$dir" --daemonize no \
+            "${tls[@]}" "${@:$((${#tls[@]} ? 2 : 1))}" >"$dir/log" 2>&1 3>&- &
+        SERVER_PID=$!
+        until_true 10 server_up_or_ended && cli_raw ping >/dev/null 2>&1 && return
+        kill -KILL "$SERVER_PID" 2>/dev/null || true
+    done
+    cat "$dir/log"
+    return 1
+}
+
+server_up_or_ended() {
+    ! kill -0 "$SERVER_PID" 2>/dev/null || cli_raw ping 2>&1 | grep -qE 'PONG|NOAUTH|LOADING'
+}
+
+stop_server() {
+    kill -KILL "$SERVER_PID"
+    wait "$SERVER_PID" || true
+}
+
+cli_raw() { "$SERVER_KIND-cli" -s "$SOCK" "$@"; }
+
+# cli ARG...: one command to the server last started, with AUTH from $SERVER_PASSWORD if set.
+cli() { cli_raw ${SERVER_PASSWORD:+--no-auth-warning -a "$SERVER_PASSWORD"} "$@"; }
+
+# make_certificates: a CA, a server's certificate for localhost and 127.0.0.1 and one for
+# elsewhere.test, a client's certificate; once per file. Sets CERTS.
+make_certificates() {
+    export CERTS=$BATS_FILE_TMPDIR/certs
+    [ ! -d "$CERTS" ] || return 0
+    mkdir "$CERTS"
+    (
+        cd "$CERTS" || exit 1
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+            -keyout ca.key -out ca.crt -subj '/CN=vlock tests CA' \
+            -addext basicConstraints=critical,CA:TRUE
+        for who in server elsewhere client; do
+            case $who in
+            server) names=DNS:localhost,IP:127.0.0.1,IP:::1 ;;
+            elsewhere) names=DNS:elsewhere.test ;;
+            client) names=DNS:client ;;
+            esac
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $who.key \
+                -out $who.csr -subj "/CN=$who"
+            openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+                -out $who.crt -extfile <(echo "subjectAltName=$names")
+        done
+    ) >"$CERTS/log" 2>&1
+}
+
+# --- stores ----------------------------------------------------------------------------------
+
+# start_store STORE: one of $STORES; exports STORE and STORE_URL, which setup() hands to vlock.
+start_store() {
+    export STORE=$1 STORE_URL STORE_CACERT=
+    case $STORE in
+    local)
+        mkdir -m 0700 "$BATS_FILE_TMPDIR/locks"
+        STORE_URL=local:$BATS_FILE_TMPDIR/locks
+        ;;
+    valkey-tls)
+        start_server valkey --tls
+        STORE_URL=valkeys://localhost:$TLS_PORT STORE_CACERT=$CERTS/ca.crt
+        ;;
+    valkey-unix)
+        start_server valkey
+        STORE_URL=unix://$SOCK
+        ;;
+    valkey | redis)
+        start_server "$STORE"
+        STORE_URL=$STORE://127.0.0.1:$PORT
+        ;;
+    *) return 1 ;;
+    esac
+}
+
+# store_of_this_file: FILE@STORE.bats runs against STORE, FILE.bats against the local store.
+store_of_this_file() {
+    local name=${BATS_TEST_FILENAME##*/}
+    name=${name%.bats}
+    [[ $name == *@* ]] && echo "${name##*@}" || echo local
+}
+
+on_server() { [ "$STORE" != local ]; }
+
+# --- facts about a key -----------------------------------------------------------------------
+
+value_of() { cli get "$1"; }
+pttl_of() { cli pttl "$1"; }
+
+# set_key KEY VALUE [MS]: what a foreign client writes; the local store has no such thing.
+set_key() {
+    on_server || skip 'no foreign client on the local store'
+    if [ -n "${3-}" ]; then
+        cli set "$1" "$2" nx px "$3" >/dev/null
+    else
+        cli set "$1" "$2" nx >/dev/null
+    fi
+}
+
+is_free() {
+    if on_server; then [ "$(cli exists "$1")" = 0 ]; else ! "$VLOCK_BIN" -q locked -- "$1"; fi
+}
+
+is_held() { ! is_free "$1"; }
+
+# held_by KEY TOKEN: the key holds exactly TOKEN.
+held_by() {
+    if on_server; then
+        [ "$(value_of "$1")" = "$2" ] || { echo "key $1 holds $(value_of "$1")"; return 1; }
+    else
+        "$VLOCK_BIN" -q owned --token "$2" -- "$1"
+    fi
+}
+
+# ttl_between KEY LOW HIGH: what is left, in ms, as the store itself says.
+ttl_between() {
+    local left
+    left=$(ttl_left "$1")
+    ((left >= $2 && left <= $3)) || { echo "TTL left of $1: $left, wanted $2 to $3"; return 1; }
+}
+
+# ttl_left KEY: milliseconds; -1 for a lock that never expires, -2 for a free one.
+ttl_left() {
+    if on_server; then
+        pttl_of "$1"
+    else
+        "$VLOCK_BIN" acquire -n -- "$1" 2>&1 >/dev/null | python "$TESTS/tools/ttl_in_message.py"
+    fi
+}
+
+# --- faults ----------------------------------------------------------------------------------
+
+# start_proxy [unix]: a proxy (tools/proxy.py) in front of the server last started. Exports PROXY
+# (its folder: log, rule) and PROXY_URL.
+start_proxy() {
+    export PROXY PROXY_URL
+    PROXY=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/proxy-XXXX")
+    local listen=127.0.0.1:0
+    [ "${1-}" != unix ] || listen=unix:$PROXY/sock
+    python -c "" # finds $PYTHON
+    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/proxy.py" "$listen" "127.0.0.1:$PORT" \
+        "$PROXY" 2>"$PROXY/err" 3>&- &
+    until_true 10 test -e "$PROXY/port"
+    PROXY_URL=redis://127.0.0.1:$(<"$PROXY/port")
+    [ "${1-}" != unix ] || PROXY_URL=unix://$PROXY/sock
+}
+
+# rule TEXT: arms the proxy (`cut 2 rst`) and empties its log.
+rule() {
+    : >"$PROXY/log"
+    printf '%s' "$*" >"$PROXY/rule.new"
+    mv "$PROXY/rule.new" "$PROXY/rule"
+}
+
+# start_scripted STEP...: a scripted server (tools/scripted.py); exports SCRIPTED, SCRIPTED_PORT.
+start_scripted() {
+    export SCRIPTED SCRIPTED_PORT
+    SCRIPTED=$(mktemp -d "$BATS_TEST_TMPDIR/scripted-XXXX")
+    python -c "" # finds $PYTHON
+    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/scripted.py" "$SCRIPTED" "$@" \
+        2>"$SCRIPTED/err" 3>&- &
+    until_true 10 test -e "$SCRIPTED/port"
+    SCRIPTED_PORT=$(<"$SCRIPTED/port")
+}

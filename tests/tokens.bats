@@ -1,0 +1,489 @@
+#!/usr/bin/env bats
+# The token's way from acquire to release: the file, the formats, and what cannot be handed over.
+
+load helpers
+
+setup_file() { start_store valkey; }
+
+field() { sed -n "s/^$1=//p" "$2"; }
+
+# --- the file --------------------------------------------------------------------------------
+
+@test "--token-file writes version, name, token, ttl, store and fence, and nothing on stdout" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    [ -z "$output" ]
+    [ "$(head -n 1 f)" = version=1 ]
+    [ "$(field name f)" = "$K" ]
+    [ "$(field ttl f)" = 60s ] || [ "$(field ttl f)" = 1m ]
+    [ "$(field store f)" = "$STORE_URL" ]
+    [[ $(field fence f) =~ ^[0-9]{10,}$ ]]
+    held_by "$K" "$(field token f)"
+    [ "$(find . -maxdepth 1 -name '.f*' -o -maxdepth 1 -name 'f?*')" = '' ]
+}
+
+@test "the file is mode 0600 whatever the umask" {
+    for mask in 0 077 0277; do
+        umask "$mask"
+        gives 0 acquire -t 60s --token-file "f$mask" "$K-$mask"
+        [ "$(stat -c %a "f$mask")" = 600 ]
+    done
+}
+
+@test "the file of --ttl none and of a prefix serves its release" {
+    gives 0 acquire --prefix p: --ttl none --token-file f "$K"
+    [ "$(field ttl f)" = none ]
+    [ "$(field prefix f)" = p: ]
+    gives 65 release --token-file f "$K"
+    held_by "p:$K" "$(field token f)"
+    gives 0 release --prefix p: --token-file f "$K"
+    is_free "p:$K"
+}
+
+@test "the password is not in the file" {
+    start_server valkey --requirepass sesame
+    export SERVER_PASSWORD=sesame
+    gives 0 -u "redis://:sesame@127.0.0.1:$PORT" acquire -t 60s --token-file f "$K"
+    not grep -q sesame f
+    unset VLOCK_URL
+    VLOCK_PASSWORD=sesame gives 0 release --token-file f "$K"
+    is_free "$K"
+}
+
+@test "with no URL given the file's store is used" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    unset VLOCK_URL
+    gives 0 owned --token-file f "$K"
+    [ -z "$stderr" ]
+    gives 0 extend --token-file f "$K" 1h
+    gives 0 release --token-file f "$K"
+    is_free "$K"
+}
+
+@test "a file made for another store is 65 and stays" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    mkdir -m 700 locks
+    for url in "unix://$SOCK" "redis://127.0.0.1:$PORT/3" "local:$PWD/locks" redis://127.0.0.1:1; do
+        VLOCK_URL=$url gives 65 release --token-file f "$K"
+        VLOCK_URL=$url gives 65 release --if-held --token-file f "$K"
+        [ -s f ]
+    done
+    held_by "$K" "$(field token f)"
+}
+
+@test "two spellings of one store are the same store" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    VLOCK_URL=" redis://127.0.0.1:$PORT/0 " gives 0 owned --token-file f "$K"
+    VLOCK_URL="valkey://user:pass@127.0.0.1:$PORT" gives 77 owned --token-file f "$K"
+}
+
+@test "the file is replaced, not written into" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    ln f old
+    cp f copy
+    gives 0 release --token "$(field token f)" "$K"
+    gives 0 acquire -t 60s --token-file f "$K"
+    cmp old copy
+    not cmp -s f copy
+}
+
+@test "release removes the file" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    gives 0 release --token-file f "$K"
+    [ ! -e f ]
+    is_free "$K"
+}
+
+@test "release removes the file also when the lock is lost" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    cli del "$K"
+    gives 79 release --token-file f "$K"
+    [ ! -e f ]
+    gives 0 acquire -t 60s --token-file f "$K"
+    cli set "$K" stranger
+    gives 0 release --if-held --token-file f "$K"
+    [ ! -e f ]
+    held_by "$K" stranger
+}
+
+@test "VLOCK_TOKEN_FILE is removed by release as --token-file is" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    VLOCK_TOKEN_FILE=f gives 0 release "$K"
+    [ ! -e f ]
+}
+
+@test "the file stays when the server could not be asked" {
+    start_server valkey
+    gives 0 -u "redis://127.0.0.1:$PORT" acquire -t 60s --token-file f "$K"
+    stop_server
+    unset VLOCK_URL
+    gives 69 release --token-file f "$K"
+    gives 69 release --if-held --token-file f "$K"
+    [ "$(field name f)" = "$K" ]
+}
+
+@test "a file made for another NAME is 65, also when acquire would overwrite it" {
+    gives 0 acquire -t 60s --token-file f "$K-other"
+    cp f copy
+    gives 65 release --token-file f "$K"
+    says "$K-other"
+    gives 65 release --if-held --token-file f "$K"
+    gives 65 extend --token-file f "$K" 1h
+    gives 65 reacquire --token-file f "$K"
+    gives 65 owned --token-file f "$K"
+    gives 65 acquire -t 60s --token-file f "$K"
+    cmp f copy
+    is_free "$K"
+}
+
+@test "acquire does not overwrite a file that is no token file" {
+    printf 'two\nlines\n' >f
+    gives 65 acquire -t 60s --token-file f "$K"
+    [ "$(<f)" = $'two\nlines' ]
+    is_free "$K"
+}
+
+@test "acquire writes over an empty file and over a bare token" {
+    : >f
+    gives 0 acquire -t 60s --token-file f "$K"
+    [ "$(field name f)" = "$K" ]
+    echo bare >g
+    gives 0 acquire -t 60s --token-file g "$K-2"
+    [ "$(field name g)" = "$K-2" ]
+}
+
+@test "a busy acquire leaves the holder's file alone" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    cp f copy
+    gives 75 acquire -n -t 60s --token-file f "$K"
+    cmp f copy
+    gives 75 acquire -w 100ms -t 60s --token-file g "$K"
+    [ ! -e g ]
+    [ "$(find . -maxdepth 1 -name '.*' -type f | wc -l)" = 0 ]
+    gives 0 release --token-file f "$K"
+}
+
+@test "a waiter does not overwrite the holder's file before it has the lock" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    token=$(field token f)
+    background "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
+    waiter=$!
+    until_true 10 test -n "$(find . -name '.f*')" || true
+    [ "$(field token f)" = "$token" ]
+    gives 0 release --token-file f "$K"
+    ends 0 "$waiter"
+    held_by "$K" "$(field token f)"
+    [ "$(field token f)" != "$token" ]
+}
+
+@test "acquire killed while it waits leaves the holder's file and no lock" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    cp f copy
+    background "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
+    waiter=$!
+    gives 75 acquire -n "$K"
+    kill -TERM "$waiter"
+    ends 143 "$waiter"
+    cmp f copy
+    [ -z "$(find . -name '.f*')" ]
+}
+
+@test "a missing token file is 66, a directory, FIFO or symbolic link 65" {
+    gives 66 release --token-file none "$K"
+    gives 66 release --token-file none/none "$K"
+    mkdir dir
+    gives 65 release --token-file dir "$K"
+    mkfifo fifo
+    gives 65 release --token-file fifo "$K"
+    gives 0 acquire -t 60s --token-file f "$K"
+    ln -s f link
+    gives 65 release --token-file link "$K"
+    gives 65 owned --token-file link "$K"
+    held_by "$K" "$(field token f)"
+}
+
+@test "malformed token files are 65 and change nothing" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    good=$(<f)
+    token=$(field token f)
+    while IFS= read -r bad; do
+        printf '%b' "$bad" >g
+        gives 65 release --token-file g "$K"
+        says g
+        hides "$token"
+        [ -e g ]
+    done <<EOF
+
+version=2\nname=$K\ntoken=$token\nttl=60s\n
+version=1\nname=$K\nttl=60s\n
+version=1\ntoken=$token\nttl=60s\n
+version=1\nname=$K\nname=$K\ntoken=$token\nttl=60s\n
+version=1\nname=$K\ntoken=$token\nttl=60x\n
+version=1\nname=$K\ntoken=$token\nttl=60s\ncolour=red\n
+version=1\nname=$K\ntoken=$token\nttl=60s\nfence=x\n
+version=1\nname=$K\ntoken=\nttl=60s\n
+version=1\nname=\ntoken=$token\nttl=60s\n
+$token\nmore\n
+$token\\\\0$token
+\n
+EOF
+    head -c 20000 /dev/zero | tr '\0' t >g
+    gives 65 release --token-file g "$K"
+    head -n -2 f >g
+    held_by "$K" "$token"
+    [ "$good" = "$(<f)" ]
+}
+
+@test "a bare token on a single line is a token file" {
+    "$VLOCK_BIN" -q acquire -t 60s "$K" >f
+    gives 0 owned --token-file f "$K"
+    gives 0 extend --token-file f "$K" 1h
+    gives 0 release --token-file f "$K"
+    is_free "$K"
+    gives 0 acquire --token plain -t 60s "$K"
+    printf plain >g
+    gives 0 release --token-file g "$K"
+    gives 0 acquire --token 'with blanks=and such' -t 60s "$K"
+    echo 'with blanks=and such' >g
+    gives 0 release --token-file g "$K"
+}
+
+@test "names and tokens that look like the file's own syntax survive the file" {
+    for name in 'token=x' 'a=b c' "'" ' lead' 'trail ' '$(x)' '#' 'ä'; do
+        gives 0 acquire -t 60s --token " version=1 $K " --token-file f "$K$name"
+        gives 0 owned --token-file f "$K$name"
+        gives 0 release --token-file f "$K$name"
+        [ ! -e f ]
+    done
+}
+
+@test "acquire --token T --token-file F keeps T in F" {
+    gives 0 acquire -t 60s --token mine --token-file f "$K"
+    [ "$(field token f)" = mine ]
+    held_by "$K" mine
+}
+
+# --- what cannot be handed over --------------------------------------------------------------
+
+# is_refused_before_locking F: acquire --token-file F is 73 and has never asked for the lock.
+is_refused_before_locking() {
+    gives 73 acquire -t 60s --token-file "$1" "$K" && is_free "$K" &&
+        [ "$(cli exists "{$K}:vlock:fence")" = 0 ]
+}
+
+@test "a place that cannot be written is 73 before anything is locked" {
+    is_refused_before_locking no/such/place
+    mkdir dir
+    is_refused_before_locking dir
+    : >file
+    is_refused_before_locking file/below
+    is_refused_before_locking /proc/version
+    mkfifo fifo
+    is_refused_before_locking fifo
+    is_refused_before_locking /dev/null
+    is_refused_before_locking "$(printf 'n%.0s' {1..300})"
+    is_refused_before_locking dir/
+}
+
+@test "a symbolic link in the token file's place is 73 and not followed" {
+    : >target
+    ln -s target link
+    is_refused_before_locking link
+    [ ! -s target ]
+    [ -L link ]
+    ln -s nowhere dangling
+    is_refused_before_locking dangling
+    [ ! -e nowhere ]
+}
+
+@test "an unwritable directory is 73 before anything is locked" {
+    [ "$(id -u)" = 0 ] || { mkdir -m 500 ro && is_refused_before_locking ro/f && return; }
+    mkdir ro
+    mount -t tmpfs -o ro tmpfs ro || skip 'cannot mount here'
+    run is_refused_before_locking ro/f
+    umount ro
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
+
+@test "a full disk is 73 before anything is locked, and leaves no file" {
+    mkdir full
+    mount -t tmpfs -o size=16k tmpfs full || skip 'cannot mount here'
+    head -c 1M /dev/zero >full/filler 2>/dev/null || true
+    run is_refused_before_locking full/f
+    left=$(find full -type f ! -name filler)
+    umount full
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ -z "$left" ]
+}
+
+@test "a closed or full stdout is 73 and the lock is given back" {
+    for where in '&-' /dev/full; do
+        observe bash -c '"$VLOCK_BIN" acquire -t 60s "$K" >'"$where"
+        [ "$status" -eq 73 ]
+        is_free "$K"
+        observe bash -c '"$VLOCK_BIN" acquire -t 60s --format json "$K" >'"$where"
+        [ "$status" -eq 73 ]
+        is_free "$K"
+    done
+    observe bash -c '"$VLOCK_BIN" acquire -t 60s --token-file f "$K" >&-'
+    [ "$status" -eq 0 ]
+}
+
+@test "a closed stdin, stdout or stderr never becomes the server's connection or the token file" {
+    observe bash -c '"$VLOCK_BIN" acquire -t 60s --token-file f "$K" <&- >&- 2>&-'
+    [ "$status" -eq 0 ]
+    held_by "$K" "$(field token f)"
+    observe bash -c '"$VLOCK_BIN" acquire "$K" <&- >&- 2>&-'
+    [ "$status" -ne 0 ]
+    gives 0 release --token-file f "$K"
+}
+
+@test "stdout is a pipe without reader: the lock is given back and SIGPIPE kills nobody half-way" {
+    mkfifo pipe
+    exec 5<>pipe 6>pipe 5>&-
+    status=0
+    timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" >&6 2>err || status=$?
+    exec 6>&-
+    [ "$status" -ne 0 ]
+    is_free "$K"
+}
+
+# --- formats ---------------------------------------------------------------------------------
+
+nasty="it's \"a\" \$(touch no) \`touch no\` \\ ; & | * ~ # !x {a,b} =ä"
+
+@test "--format shell gives VLOCK_NAME, VLOCK_TOKEN, VLOCK_FENCE and VLOCK_TTL to eval" {
+    for name in "$K" "$nasty" ' blanks ' '-x'; do
+        for shell in sh bash; do
+            export N=$name
+            observe "$shell" -c 'eval "$("$VLOCK_BIN" acquire -t 90s --format shell -- "$N")" &&
+                unset -f test; test "$VLOCK_NAME" = "$N" || exit 40
+                env | grep -q "^VLOCK_FENCE=[0-9][0-9]*$" || exit 41
+                printf "%s\n" "$VLOCK_TTL" >ttl
+                "$VLOCK_BIN" owned -- "$N" || exit 42
+                "$VLOCK_BIN" extend -- "$N" 1h || exit 43
+                "$VLOCK_BIN" release -- "$N"'
+            [ "$status" -eq 0 ]
+            is_free "$name"
+            [[ $(<ttl) =~ ^(90s|1m30s)$ ]]
+        done
+    done
+    [ ! -e no ]
+}
+
+@test "--format shell with a token that needs quoting" {
+    export N=$K T=$nasty
+    observe sh -c 'eval "$("$VLOCK_BIN" acquire -t 60s --token "$T" --format shell "$N")"
+        test "$VLOCK_TOKEN" = "$T" && "$VLOCK_BIN" release "$N"'
+    [ "$status" -eq 0 ]
+    [ ! -e no ]
+}
+
+@test "set -e; eval \"\$(vlock acquire --format shell)\" stops on every failure" {
+    take -t 60s "$K"
+    export N=$K
+    stops() { # STATUS ARGS...
+        local wanted=$1
+        shift
+        for shell in sh bash; do
+            observe "$shell" -c 'set -e; eval "$("$VLOCK_BIN" "$@")"; echo went on' "$shell" "$@"
+            [ "$status" -eq "$wanted" ]
+            [ "$output" = '' ]
+        done
+    }
+    stops 75 acquire -n --format shell "$N"
+    stops 33 acquire -n -E 33 --format shell "$N"
+    stops 64 acquire -n --format shell
+    stops 64 acquire -n --format shell --no-such-option "$N"
+    stops 64 acquire --format shell -t nonsense "$N"
+    stops 64 acquire --format=shell "$N" extra
+    stops 78 acquire --format shell -u nonsense: "$N"
+    stops 69 acquire --format shell -u redis://127.0.0.1:1 "$N"
+    stops 64 acquire --no-such-option --format shell "$N"
+    stops 64 --format shell acquire ''
+}
+
+@test "--format json is one object that jq reads" {
+    for name in "$K" "$nasty" $'\xc3\xa4\xf0\x9f\x98\x80'; do
+        gives 0 acquire -t 90s --format json -- "$name"
+        jq -e --arg name "$name" '.name == $name and (.token | length > 30)' <<<"$output"
+        [[ $(jq -r .fence <<<"$output") =~ ^[0-9]{10,}$ ]]
+        held_by "$name" "$(jq -r .token <<<"$output")"
+        [ "$(jq -s length <<<"$output")" = 1 ]
+    done
+}
+
+@test "--format json of bytes that are not UTF-8 is still JSON" {
+    gives 0 acquire -t 60s --format json $'bad\xff\xfe'
+    jq -e . <<<"$output"
+}
+
+@test "--format github appends to GITHUB_ENV and masks the token" {
+    export GITHUB_ENV=$PWD/github.env
+    echo KEPT=1 >github.env
+    gives 0 acquire -t 60s --format github "$K"
+    grep -qx KEPT=1 github.env
+    token=$(value_of "$K")
+    [[ $output == *"::add-mask::$token"* ]]
+    has github.env "$token"
+    has github.env VLOCK_NAME
+    has github.env VLOCK_FENCE
+}
+
+@test "--format github without GITHUB_ENV, or one that cannot be written, locks nothing" {
+    vlock acquire -t 60s --format github "$K"
+    [ "$status" -ne 0 ]
+    is_free "$K"
+    GITHUB_ENV=/no/such/env gives 73 acquire -t 60s --format github "$K"
+    is_free "$K"
+    GITHUB_ENV=/dev/full gives 73 acquire -t 60s --format github "$K"
+    is_free "$K"
+}
+
+@test "--format dotenv writes KEY=value lines" {
+    gives 0 acquire -t 60s --format dotenv "$K"
+    printf '%s\n' "$output" >dot.env
+    # shellcheck source=/dev/null
+    (. ./dot.env && held_by "$K" "$VLOCK_TOKEN" && [ "$VLOCK_NAME" = "$K" ] && [ -n "$VLOCK_FENCE" ])
+}
+
+@test "--format github and dotenv need a named store" {
+    unset VLOCK_URL
+    export GITHUB_ENV=$PWD/github.env
+    for format in github dotenv; do
+        vlock acquire -t 60s --format $format "vlock-test-$$"
+        [ "$status" -eq 78 ] || [ "$status" -eq 64 ]
+        says VLOCK_URL
+        gives 0 -u local:"$BATS_TEST_TMPDIR/l" acquire -t 60s --format $format "$K-$format"
+    done
+}
+
+@test "--format and --token-file together are a usage error" {
+    gives 64 acquire -t 60s --format json --token-file f "$K"
+    is_free "$K"
+    gives 64 acquire -t 60s --format xml "$K"
+    says json
+}
+
+# --- the token itself ------------------------------------------------------------------------
+
+@test "a token is 1 to 512 bytes" {
+    gives 64 acquire -t 60s --token '' "$K"
+    gives 64 acquire -t 60s --token "$(printf 't%.0s' {1..513})" "$K"
+    gives 64 release --token '' "$K"
+    gives 64 release --token "$(printf 't%.0s' {1..513})" "$K"
+    is_free "$K"
+}
+
+@test "a token with a line break cannot be printed as a line: refused or handed over whole" {
+    vlock acquire -t 60s --token $'a\nb' "$K"
+    if [ "$status" -eq 0 ]; then held_by "$K" $'a\nb'; else [ "$status" -eq 64 ] && is_free "$K"; fi
+}
+
+@test "a long host name and note still make a token of at most 512 bytes" {
+    gives 0 acquire -t 60s --note "$(printf '"%.0s' {1..128})" "$K"
+    [ "${#output}" -le 512 ]
+    gives 75 acquire -n "$K"
+    says "$(uname -n)"
+}
