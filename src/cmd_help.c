@@ -54,7 +54,7 @@ static void put_overview(FILE *to) {
 
 /* `vlock help X`, or `vlock X --help`. */
 static const char *about(const struct options *options) {
-    if (options->command && strcmp(options->command, "help") != 0)
+    if (options->value[OPT_HELP])
         return options->command;
     return options->operand_count ? options->operands[0] : NULL;
 }
