@@ -1,0 +1,296 @@
+#include "lockfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "record.h"
+#include "text.h"
+
+enum {
+    OPEN_TRIES = 100, /* each lost to somebody who removed or made the file at that moment */
+    YIELDS = 16,
+    STEP_MAX_MS = 16,
+    DESCRIPTOR_PATH_BYTES = 32
+};
+
+/* FNV-1a, 64 bits: two long names of one hash are an error for the second one, no more. */
+static uint64_t hash(const char *key) {
+    uint64_t sum = 0xcbf29ce484222325;
+
+    for (; *key; key++)
+        sum = (sum ^ (unsigned char)*key) * 0x100000001b3;
+    return sum;
+}
+
+void lockfile_init(struct lockfile *file, const char *key) {
+    char encoded[LOCKFILE_NAME_BYTES - 2];
+
+    *file = (struct lockfile){.fd = -1, .living = -1};
+    snprintf(file->key, sizeof file->key, "%s", key);
+    if (!text_percent_encode(encoded, sizeof encoded, key, "-_."))
+        snprintf(file->name, sizeof file->name, "=%016llx", (unsigned long long)hash(key));
+    else if (encoded[0] == '.')
+        snprintf(file->name, sizeof file->name, "%%2E%s", encoded + 1);
+    else
+        snprintf(file->name, sizeof file->name, "%s", encoded);
+}
+
+static void descriptor_path(char path[DESCRIPTOR_PATH_BYTES], int fd) {
+    snprintf(path, DESCRIPTOR_PATH_BYTES, "/proc/self/fd/%d", fd);
+}
+
+/* A file without a name, or, where there is no such thing, with a temporary one. */
+static int open_draft(int dir, char temporary[LOCKFILE_NAME_BYTES]) {
+    uint64_t random = 0;
+    int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    temporary[0] = '\0';
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    if (getrandom(&random, sizeof random, 0) < 0)
+        return -1;
+    snprintf(temporary, LOCKFILE_NAME_BYTES, ".new-%016llx", (unsigned long long)random);
+    return openat(dir, temporary, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+}
+
+/* True if the file has its name now, or somebody else's has. */
+static bool publish_draft(int dir, int fd, const char *temporary, const char *name) {
+    char path[DESCRIPTOR_PATH_BYTES];
+    int result;
+
+    descriptor_path(path, fd);
+    if (*temporary)
+        result = renameat2(dir, temporary, dir, name, RENAME_NOREPLACE);
+    else
+        result = linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
+    return result == 0 || errno == EEXIST;
+}
+
+static enum outcome make(const struct lockfile *file, const struct localdir *dir,
+                         struct trouble *why) {
+    char temporary[LOCKFILE_NAME_BYTES];
+    int fd = open_draft(dir->fd, temporary);
+    int reason = 0;
+
+    if (fd < 0) {
+        reason = errno;
+    } else {
+        localdir_adopt(dir, fd);
+        /* Synced this once: see record.h. */
+        if (!record_create(fd, file->key) || fdatasync(fd) != 0 ||
+            !publish_draft(dir->fd, fd, temporary, file->name))
+            reason = errno;
+        if (*temporary)
+            unlinkat(dir->fd, temporary, 0); /* not there any more if all went well */
+        close(fd);
+    }
+    if (reason == 0 || (reason == ENOENT && localdir_removed(dir)))
+        return DONE; /* the caller looks again, in either case */
+    return trouble_say(why, FAILED,
+                       reason == EMFILE || reason == ENFILE || reason == ENOMEM ? EXIT_SYSTEM
+                                                                                : EXIT_CANNOT_WRITE,
+                       "cannot make a lock in '%s': %s: %s", dir->path, strerror(reason),
+                       reason == ENOSPC || reason == EDQUOT
+                           ? "make room there"
+                           : "name another directory (-u local:/dir), or a server");
+}
+
+static enum outcome explain_open(const struct lockfile *file, const struct localdir *dir,
+                                 int reason, struct trouble *why) {
+    if (reason == EACCES || reason == EPERM)
+        return trouble_say(why, FAILED, EXIT_REFUSED,
+                           "'%s/%s' is closed to us by its owner or mode: ask who owns it",
+                           dir->path, file->name);
+    if (reason == EROFS)
+        return trouble_say(why, FAILED, EXIT_CANNOT_WRITE,
+                           "'%s' cannot be written: %s: name another directory (-u local:/dir)",
+                           dir->path, strerror(reason));
+    if (reason == ELOOP || reason == EISDIR || reason == ENXIO)
+        return trouble_say(why, FAILED, EXIT_SYSTEM,
+                           "'%s/%s' is no plain file and so no lock: remove it", dir->path,
+                           file->name);
+    return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot open '%s/%s': %s", dir->path, file->name,
+                       strerror(reason));
+}
+
+/* Looks at what was opened under the lock's name. */
+static enum outcome check_file(struct lockfile *file, const struct localdir *dir,
+                               struct trouble *why) {
+    struct stat status;
+
+    if (fstat(file->fd, &status) != 0)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot look at '%s/%s': %s", dir->path,
+                           file->name, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return explain_open(file, dir, EISDIR, why);
+    if (status.st_nlink > 1)
+        return trouble_say(why, FAILED, EXIT_REFUSED,
+                           "'%s/%s' has a second name elsewhere (a hard link): remove it",
+                           dir->path, file->name);
+    if (dir->own && status.st_uid != geteuid())
+        return trouble_say(why, FAILED, EXIT_REFUSED, "'%s/%s' belongs to user %u: remove it",
+                           dir->path, file->name, (unsigned)status.st_uid);
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    return DONE;
+}
+
+/* Opens what stands under the lock's name; DONE with file->fd < 0 if nothing does. */
+static enum outcome open_existing(struct lockfile *file, const struct localdir *dir,
+                                  enum lockfile_need need, struct trouble *why) {
+    const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    enum outcome outcome;
+
+    file->read_only = false;
+    file->fd = openat(dir->fd, file->name, O_RDWR | flags);
+    if (file->fd < 0 && need == LOCKFILE_LOOK && (errno == EACCES || errno == EROFS)) {
+        file->fd = openat(dir->fd, file->name, O_RDONLY | flags);
+        file->read_only = true;
+    }
+    if (file->fd < 0)
+        return errno == ENOENT ? DONE : explain_open(file, dir, errno, why);
+    outcome = check_file(file, dir, why);
+    if (outcome != DONE)
+        lockfile_close(file);
+    return outcome;
+}
+
+/* What was made under the directory's path since is where everybody else's locks are now. */
+static enum outcome reopen_directory(struct localdir *dir, struct trouble *why) {
+    struct localdir again;
+    enum outcome outcome = localdir_open(dir->own ? "" : dir->path, &again, why);
+
+    if (outcome != DONE)
+        return outcome;
+    localdir_close(dir);
+    *dir = again;
+    return DONE;
+}
+
+/* flock(2) cannot be asked to wait until a deadline, and a stopped process never lets go. So it
+ * is tried: at once, some more times after letting others run (who has it needs microseconds,
+ * and on a busy machine the processor to spend them on), then in steps that differ from one
+ * process to the next, so that many do not come back all at the same moment. */
+static enum outcome take_flock(const struct lockfile *file, const struct localdir *dir,
+                               struct loop *loop, int64_t deadline_ms, struct trouble *why) {
+    for (int64_t tries = 0; flock(file->fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        int64_t now_ms, step_ms = tries - YIELDS;
+
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot lock '%s/%s': %s", dir->path,
+                               file->name, strerror(errno));
+        if (tries < YIELDS) {
+            sched_yield();
+            continue;
+        }
+        now_ms = clock_now_ms();
+        if (now_ms >= deadline_ms)
+            return trouble_say(why, FAILED, EXIT_UNREACHABLE,
+                               "'%s/%s' did not answer in time: a process that is stopped or "
+                               "starved keeps it flocked (fuser -v shows which)",
+                               dir->path, file->name);
+        step_ms = 1 + clock_wall_us() % (step_ms < STEP_MAX_MS ? step_ms + 1 : STEP_MAX_MS);
+        if (loop_sleep(loop, clock_earlier(now_ms + step_ms, deadline_ms)) == WAKE_STOP)
+            return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting for '%s/%s'",
+                               dir->path, file->name);
+    }
+    return DONE;
+}
+
+/* One look at the name: it must still lead to the file that we have open, and no other name. */
+static bool still_there(const struct lockfile *file, const struct localdir *dir) {
+    struct stat status;
+
+    return fstatat(dir->fd, file->name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           status.st_dev == file->device && status.st_ino == file->inode && status.st_nlink == 1;
+}
+
+enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lockfile_need need,
+                            struct loop *loop, int64_t deadline_ms, struct trouble *why) {
+    enum outcome outcome = DONE;
+
+    if (file->read_only && need != LOCKFILE_LOOK)
+        lockfile_close(file);
+    for (int tries = 0; outcome == DONE && tries < OPEN_TRIES; tries++) {
+        if (file->fd < 0)
+            outcome = open_existing(file, dir, need, why);
+        if (outcome != DONE)
+            break;
+        if (file->fd >= 0) {
+            outcome = take_flock(file, dir, loop, deadline_ms, why);
+            if (outcome != DONE || still_there(file, dir))
+                return outcome;
+            /* Removed or replaced while we waited or since the last time: what we would write
+               here nobody else would ever see. */
+            lockfile_close(file);
+        } else if (localdir_removed(dir)) {
+            outcome = reopen_directory(dir, why);
+        } else if (need == LOCKFILE_MAKE) {
+            outcome = make(file, dir, why);
+        } else {
+            return DONE;
+        }
+    }
+    if (outcome != DONE)
+        return outcome;
+    return trouble_say(why, FAILED, EXIT_SYSTEM, "'%s/%s' is removed again and again", dir->path,
+                       file->name);
+}
+
+void lockfile_leave(const struct lockfile *file) {
+    if (file->fd >= 0)
+        flock(file->fd, LOCK_UN);
+}
+
+static struct flock byte_of(uint64_t fence, short type) {
+    return (struct flock){.l_type = type,
+                          .l_whence = SEEK_SET,
+                          .l_start = (off_t)(RECORD_BYTES + fence),
+                          .l_len = 1};
+}
+
+bool lockfile_live(struct lockfile *file, uint64_t fence) {
+    struct flock byte = byte_of(fence, F_RDLCK);
+    char path[DESCRIPTOR_PATH_BYTES];
+
+    if (file->living >= 0 && file->lives == fence)
+        return true;
+    lockfile_die(file);
+    descriptor_path(path, file->fd);
+    file->living = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (file->living < 0)
+        return false;
+    file->lives = fence;
+    if (fcntl(file->living, F_OFD_SETLK, &byte) == 0)
+        return true;
+    lockfile_die(file);
+    return false;
+}
+
+bool lockfile_lives(const struct lockfile *file, uint64_t fence) {
+    struct flock byte = byte_of(fence, F_WRLCK);
+
+    return fcntl(file->fd, F_OFD_GETLK, &byte) == 0 && byte.l_type != F_UNLCK;
+}
+
+void lockfile_die(struct lockfile *file) {
+    if (file->living >= 0)
+        close(file->living);
+    file->living = -1;
+}
+
+void lockfile_close(struct lockfile *file) {
+    lockfile_die(file);
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+    file->read_only = false;
+}

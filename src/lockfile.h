@@ -1,0 +1,86 @@
+/* lockfile.h - the file of one lock, from outside: its name, how it comes to be, who may look.
+ *
+ * Names. The key percent-encoded, so that none is '.', has a slash or begins with a dot; one
+ * that would be too long is '=' and a hash. What the key is stands in the record, and the
+ * caller compares it: a collision (or a file system that does not tell 'a' from 'A') is an
+ * error then, never somebody else's lock.
+ *
+ * Making. A file gets its name only when it is whole: written and synced without one
+ * (O_TMPFILE), then linked; where that is not to be had, under a temporary name, then renamed
+ * where nothing stands yet. (Not linked and unlinked: killed in between, that leaves a file
+ * with two names, which is what we refuse.) A kill leaves no file, or a '.new-...' that means
+ * nothing. Who comes second throws his away and opens the other's.
+ *
+ * Opening never makes, follows or waits: no O_CREAT (fs.protected_regular would refuse it for
+ * another's file in a sticky directory), no symbolic links, no FIFO that blocks; a file with a
+ * second name might be one that somebody wants us to write to, and is refused.
+ *
+ * Looking. lockfile_enter() takes flock(2), which the kernel takes back from whoever dies. It
+ * is held for some microseconds, but a stopped process holds it for ever: so it is waited for
+ * only until a deadline.
+ *
+ * Living. lockfile_live() locks one byte beyond the data, at an offset that belongs to one
+ * fence, and keeps it locked through a descriptor of its own: another description than the one
+ * that is flocked, because a process that comes to share it (a guard, a child) must keep the
+ * byte locked when we die, and must not keep the flock. It is a read lock, so that all who
+ * present the token can show that they live, and those who look test for a write lock. A byte
+ * for each fence, because a holder that gave the lock away (a release by its own command, a
+ * break) may live on while the next one holds it. */
+#ifndef VLOCK_LOCKFILE_H
+#define VLOCK_LOCKFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "localdir.h"
+#include "loop.h"
+#include "store.h"
+#include "trouble.h"
+
+enum { LOCKFILE_NAME_BYTES = 144 }; /* with the NUL: fits every file system, eCryptfs too */
+
+struct lockfile {
+    struct lockfile *next; /* the owner's list */
+    int fd;                /* -1: not open */
+    bool read_only;        /* our rights are good for ASK_PEEK alone */
+    dev_t device;
+    ino_t inode;
+    int living;     /* the descriptor that holds the byte, or -1 */
+    uint64_t lives; /* the fence whose byte it is */
+    char key[KEY_MAX_BYTES + 1];
+    char name[LOCKFILE_NAME_BYTES];
+};
+
+enum lockfile_need {
+    LOCKFILE_LOOK,   /* reading will do; a file that is missing is no error */
+    LOCKFILE_CHANGE, /* a file that is missing is no error */
+    LOCKFILE_MAKE    /* a file that is missing is made */
+};
+
+/* Names the file of `key`. Opens nothing. */
+void lockfile_init(struct lockfile *file, const char *key);
+
+/* Opens the file if it is not open yet or has been replaced, and flocks it. DONE with
+ * file->fd < 0: there is none (and `need` is not LOCKFILE_MAKE). A directory that was removed
+ * is opened, or made, again. STOPPED as the loop says; FAILED/69 when another process does not
+ * let go of the file until deadline_ms; FAILED/77 closed to us; FAILED/73 cannot be made;
+ * FAILED/71 no plain file of one name, and the like. */
+enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lockfile_need need,
+                            struct loop *loop, int64_t deadline_ms, struct trouble *why);
+
+/* Gives the flock back. */
+void lockfile_leave(const struct lockfile *file);
+
+/* From now on, until lockfile_die() or the end of all who share the descriptor, this shows that
+ * the holder with `fence` lives. False if the kernel has no lock for us. */
+bool lockfile_live(struct lockfile *file, uint64_t fence);
+void lockfile_die(struct lockfile *file);
+
+/* True if anybody (we, too) shows that the holder with `fence` lives. */
+bool lockfile_lives(const struct lockfile *file, uint64_t fence);
+
+/* Closes all; the file can be entered again. */
+void lockfile_close(struct lockfile *file);
+
+#endif

@@ -1,0 +1,98 @@
+/* record.h - what the file of one lock says, and how it is changed in place.
+ *
+ * A file has two slots of SLOT_BYTES each. The valid slot with the higher sequence number is
+ * what the file says; a change is written into the other slot. The caller holds flock(2) on
+ * the file from record_read() to record_write(), so there is one writer at a time, and files
+ * are never renamed, truncated or unlinked: whoever has one open sees what everybody sees.
+ *
+ *     slot   head (fixed size, native byte order), machine, freed, key, token (their lengths
+ *            are in the head); the rest of the slot means nothing
+ *     head   checksum (FNV-1a, 64 bits, of all that follows it up to the token's end), magic,
+ *            version, flags, sequence, fence, ...
+ *
+ * What a kill leaves, at each instant:
+ *   before the write                 the old record
+ *   in the middle of it              a slot whose checksum is wrong: the other one, so the old
+ *                                    record; the one who was killed never said that it had done it
+ *   after it, before it is reported  the new record: an acquire that nobody knows of lapses by
+ *                                    its time (a lock without expiry stays: `vlock break`)
+ * A kill also ends the flock and the byte that shows that a holder lives (lockfile.h).
+ *
+ * What a power failure or a crash of the kernel leaves: nothing is synced after the file was
+ * made, so the disk has some earlier record, and that is enough: it carries another boot's id,
+ * so the lock is free. The fence may be an earlier one, but the next is at least the wall
+ * clock's microseconds. Both slots were synced once, before the file got its name (a file
+ * system that allocates late would otherwise come up with an empty file, a damaged one). What
+ * remains: a disk that tears both slots' blocks in one crash leaves a damaged file.
+ *
+ * Damaged (neither slot valid: empty, truncated, overwritten) is an error that names the file,
+ * never a free lock. One broken slot beside a valid one is taken for the torn write above. The
+ * checksum finds accidents; it is no proof against a partner who may write the file anyway. */
+#ifndef VLOCK_RECORD_H
+#define VLOCK_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store.h"
+
+enum {
+    SLOT_BYTES = 4096,
+    RECORD_BYTES = 2 * SLOT_BYTES, /* bytes after these hold no data: lockfile.h locks some */
+    RECORD_BOOT_BYTES = 36,
+    RECORD_MACHINE_BYTES = 80,
+    RECORD_FREED_IDS = 16
+};
+
+/* Fences stay below this, which leaves room to use one as an offset into the file. */
+#define RECORD_FENCE_MAX ((uint64_t)1 << 62)
+
+/* Where a lock was given. Another boot of the same machine: a reboot has freed it. Another
+ * machine, or a container with an id of its own: nothing that we can see says what became of it. */
+struct record_place {
+    char boot[RECORD_BOOT_BYTES + 1];
+    char machine[RECORD_MACHINE_BYTES];
+};
+
+struct record {
+    unsigned slot;             /* where it was read from; the next write goes to the other one */
+    uint64_t sequence;         /* grows by one with every change */
+    uint64_t fence;            /* last one given, 0: none yet */
+    int64_t expires_ms;        /* CLOCK_BOOTTIME of that boot; 0: never */
+    int64_t since_ms;          /* wall clock of the grant */
+    bool alive;                /* the holder shows with a kernel lock that it lives (lockfile.h) */
+    struct record_place place; /* of the last grant; empty: none yet */
+    char grant_id[REQUEST_ID_BYTES + 1];  /* request id of the acquire that got the last grant */
+    char extend_id[REQUEST_ID_BYTES + 1]; /* of the last extend */
+    char freed[RECORD_FREED_IDS * REQUEST_ID_BYTES + 1]; /* ids of grants that were given back on
+                                                            purpose by others, newest first */
+    char key[KEY_MAX_BYTES + 1];
+    char token[TOKEN_MAX_BYTES + 1]; /* empty: given back, or never given */
+};
+
+enum record_state {
+    RECORD_GOOD,
+    RECORD_DAMAGED,       /* no slot is valid */
+    RECORD_OTHER_VERSION, /* a vlock with another layout wrote it */
+    RECORD_UNREADABLE     /* errno says why */
+};
+
+/* The place where we are. False if the kernel does not tell (no /proc). */
+bool record_here(struct record_place *out);
+
+/* Writes both slots of a new file: a free lock named `key`. All the room the file will ever
+ * need is allocated by it. False with errno on failure. */
+bool record_create(int fd, const char *key);
+
+/* Reads what the file says now. *out is untouched unless RECORD_GOOD. */
+enum record_state record_read(int fd, struct record *out);
+
+/* Writes `record` as the next one, and notes in it where it now stands. False with errno, and
+ * the record that was read still what the file says, on failure. */
+bool record_write(int fd, struct record *record);
+
+/* Notes in `freed`, and looks up there, the id of a grant. */
+void record_note_freed(struct record *record, const char *id);
+bool record_was_freed(const struct record *record, const char *id);
+
+#endif
