@@ -118,7 +118,7 @@ static void test_moved(struct play *play) {
 
 /* As a user without rights: a directory and a file of root's, and a sticky directory. */
 static int as_nobody(struct play *play) {
-    if (setgid(65534) != 0 || setuid(65534) != 0)
+    if (geteuid() != 0 || setgid(65534) != 0 || setuid(65534) != 0)
         return 9;
     if (!prepare_fails(play, "f", EXIT_CANNOT_WRITE))
         return 1;
