@@ -257,11 +257,15 @@ static struct flock byte_of(uint64_t fence, short type) {
                           .l_len = 1};
 }
 
+bool lockfile_shows(const struct lockfile *file, uint64_t fence) {
+    return file->living >= 0 && file->lives == fence;
+}
+
 bool lockfile_live(struct lockfile *file, uint64_t fence) {
     struct flock byte = byte_of(fence, F_RDLCK);
     char path[DESCRIPTOR_PATH_BYTES];
 
-    if (file->living >= 0 && file->lives == fence)
+    if (lockfile_shows(file, fence))
         return true;
     lockfile_die(file);
     descriptor_path(path, file->fd);

@@ -77,6 +77,9 @@ void lockfile_leave(const struct lockfile *file);
 bool lockfile_live(struct lockfile *file, uint64_t fence);
 void lockfile_die(struct lockfile *file);
 
+/* True if we do so now. */
+bool lockfile_shows(const struct lockfile *file, uint64_t fence);
+
 /* True if anybody (we, too) shows that the holder with `fence` lives. */
 bool lockfile_lives(const struct lockfile *file, uint64_t fence);
 

@@ -236,7 +236,7 @@ static enum outcome carry_out(struct step *step) {
     case ASK_RECOVER:
         return recover(step);
     case ASK_PEEK:
-        return DONE;
+        return step->request->token && !step->ours ? LOST : DONE;
     }
     return trouble_say(step->why, FAILED, EXIT_BUG, "no such request: report this");
 }
@@ -255,7 +255,8 @@ static void fill_answer(const struct step *step, enum outcome outcome, struct an
     if (!step->held)
         return;
     out->since_ms = record->since_ms;
-    out->endless = step->lives;
+    /* Another process that shows its life (it has the same token) may end before we do. */
+    out->endless = step->ours && lockfile_shows(step->file, record->fence);
     out->ttl_ms = record->expires_ms == 0 ? TTL_NONE : time_left(step);
     if (out->ttl_ms == 0)
         out->ttl_ms = 1; /* 0 would say that the lock is free */
@@ -272,7 +273,7 @@ static enum outcome step_through(struct step *step) {
                               step->store->dir.path, step->file->name, strerror(errno));
     /* The byte goes after the record, and also when somebody else has freed or taken the lock:
        then we show a life that nobody asks for. */
-    if (outcome != FAILED && !(step->held && step->file->lives == step->record.fence))
+    if (outcome != FAILED && !(step->held && lockfile_shows(step->file, step->record.fence)))
         lockfile_die(step->file);
     return outcome;
 }

@@ -30,6 +30,11 @@ static void test_acquire_and_release(struct local *local) {
               local_ask(local, ASK_RELEASE, "a", "alice2", ID_2, 0) == LOST &&
               local_is_held(local, "a", "alice"),
           "release by a stranger changes nothing");
+    check(local_ask(local, ASK_PEEK, "a", "alice", 0, 0) == DONE &&
+              local_ask(local, ASK_PEEK, "a", "bob", 0, 0) == LOST &&
+              strcmp(local->answer.holder, "alice") == 0 &&
+              local_ask(local, ASK_PEEK, "nobody's", "bob", 0, 0) == LOST,
+          "who asks for a token learns whether it is the holder's");
     check(local_ask(local, ASK_RELEASE, "a", "alice", ID_1, 0) == DONE &&
               local->answer.ttl_ms == 0 && local_is_free(local, "a"),
           "release by the holder frees it");
@@ -204,12 +209,11 @@ static void test_life_of_another(struct local *local) {
               local->answer.ttl_ms == 1 && local_is_held(local, "v", "alice"),
           "its lock outlives its time");
     check(local_ask(local, ASK_EXTEND, "v", "alice", ID_3, 60000) == DONE &&
-              local->answer.ttl_ms == 60000 && local->answer.endless,
-          "a lock that lives is still there to extend");
+              local->answer.ttl_ms == 60000 && !local->answer.endless,
+          "a lock that lives is still there to extend, and endless to its own process only");
     kill(child, SIGKILL);
     local_reap(child);
-    check(local_is_held(local, "v", "alice") && !local->answer.endless,
-          "a holder that died keeps it for its time");
+    check(local_is_held(local, "v", "alice"), "a holder that died keeps it for its time");
     local_ask(local, ASK_RESET, "v", "alice", ID_3, 1);
     local_sleep_until(local->answer.asked_ms + 1);
     check(local_ask(local, ASK_ACQUIRE, "v", "bob", ID_2, 1000) == DONE, "and no longer");
