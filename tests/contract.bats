@@ -196,7 +196,7 @@ ended_by() {
     setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" >pipe 2>err 3>&- &
     waiter=$!
     : <pipe
-    until_true 10 not kill -0 "$waiter"
+    until_true 10 is_over "$waiter"
     gives 0 release --token "$TOKEN" "$K"
     is_free "$K"
 }
@@ -207,7 +207,7 @@ ended_by() {
     setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" 2>pipe >out 3>&- &
     waiter=$!
     : <pipe
-    until_true 10 not kill -0 "$waiter"
+    until_true 10 is_over "$waiter"
     gives 0 release --token "$TOKEN" "$K"
     is_free "$K"
 }
@@ -633,6 +633,12 @@ ended_by() {
 
 @test "the same NAME under another prefix is no waiting for oneself" {
     gives 0 run "$K" -- "$VLOCK_BIN" --prefix p: run -n "$K" -- true
+}
+
+@test "the same NAME on another store is no waiting for oneself" {
+    mkdir -m 700 elsewhere
+    gives 0 run "$K" -- "$VLOCK_BIN" -u "local:$PWD/elsewhere" run -n "$K" -- true
+    is_free "$K"
 }
 
 # --- what is left behind ---------------------------------------------------------------------

@@ -106,9 +106,11 @@ background() {
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$@" >out 2>err 3>&- &
 }
 
+is_over() { ! kill -0 "$1" 2>/dev/null; }
+
 # ends STATUS PID: the background command ends by itself, with STATUS.
 ends() {
-    until_true 30 not kill -0 "$2" || kill -KILL "$2"
+    until_true 30 is_over "$2" || kill -KILL "$2"
     status=0
     wait "$2" || status=$?
     [ "$status" -eq "$1" ] || {
@@ -292,7 +294,7 @@ start_proxy() {
     PROXY=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/proxy-XXXX")
     local listen=127.0.0.1:0
     [ "${1-}" != unix ] || listen=unix:$PROXY/sock
-    python -c "" # finds $PYTHON
+    python -c '' # finds $PYTHON
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/proxy.py" "$listen" "127.0.0.1:$PORT" \
         "$PROXY" 2>"$PROXY/err" 3>&- &
     until_true 10 test -e "$PROXY/port"
@@ -311,7 +313,7 @@ rule() {
 start_scripted() {
     export SCRIPTED SCRIPTED_PORT
     SCRIPTED=$(mktemp -d "$BATS_TEST_TMPDIR/scripted-XXXX")
-    python -c "" # finds $PYTHON
+    python -c '' # finds $PYTHON
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/scripted.py" "$SCRIPTED" "$@" \
         2>"$SCRIPTED/err" 3>&- &
     until_true 10 test -e "$SCRIPTED/port"

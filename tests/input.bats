@@ -49,7 +49,7 @@ setup_file() { start_store local; }
 @test "too many operands are 64" {
     for command in acquire release reacquire owned locked; do
         gives 64 $command "$K" more
-        says more
+        says usage
     done
     gives 64 extend "$K" 1s more
 }
@@ -64,7 +64,7 @@ setup_file() { start_store local; }
 
 @test "every form of a duration is understood" {
     for duration in 90 90s 1.5s 1m30s 500ms 0.001 1ms 1h30m 2d 1d2h3m4s5ms 0.5h 1.5m 001; do
-        gives 0 run -n -t "$duration" "$K" -- true
+        gives 0 acquire -n -t "$duration" "$K-$duration"
     done
 }
 
@@ -93,7 +93,7 @@ setup_file() { start_store local; }
 
 @test "a malformed duration names itself and the option" {
     gives 64 acquire -t 5parsecs "$K"
-    says 5parsecs
+    says 5parsecs TTL
     VLOCK_TTL=5parsecs gives 78 acquire "$K"
     says VLOCK_TTL 5parsecs
     VLOCK_WAIT=5parsecs gives 78 acquire "$K"
@@ -226,7 +226,7 @@ setup_file() { start_store local; }
 
 @test "run -- CMD takes NAME from VLOCK_NAME, else it is 64" {
     gives 64 run -- true
-    says VLOCK_NAME
+    says NAME
     VLOCK_NAME=$K gives 0 run -- sh -c 'echo "$VLOCK_NAME"'
     prints "$K"
     VLOCK_NAME=$K gives 0 run -t 5s -- echo "$K-other"

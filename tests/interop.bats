@@ -111,11 +111,11 @@ it.release()' "$TOKEN"
 }
 
 @test "the key is byte for byte what each side was given" {
-    token=$(printf 'a b\xc3\xa4\x01\xff"'"'")
+    token=$(printf 'a b\xc3\xa4\xff"'"'")
     gives 0 acquire --token "$token" -t 60s "$K"
     [ "$(cli --raw get "$K" | od -c)" = "$(printf '%s\n' "$token" | od -c)" ]
     py 'assert handed("x").locked()
-assert r.get(name) == b"a b\xc3\xa4\x01\xff\"\x27", r.get(name)
+assert r.get(name) == b"a b\xc3\xa4\xff\"\x27", r.get(name)
 assert r.type(name) == b"string"'
     gives 0 release --token "$token" "$K"
 }
@@ -140,7 +140,7 @@ print("ready", flush=True)
 assert it.acquire(blocking_timeout=20)
 print("taken", flush=True)
 PY
-    python -c "" # finds $PYTHON
+    python -c '' # finds $PYTHON
     background "$PYTHON" waiter.py "$SOCK" "$K"
     waiter=$!
     until_true 10 has out ready
@@ -173,7 +173,7 @@ SH
 it = handed(sys.argv[3])
 assert it.owned() and not lock(timeout=1).acquire(blocking=False)
 PY
-    python -c "" # finds $PYTHON
+    python -c '' # finds $PYTHON
     gives 0 run -t 60s "$K" -- sh eyes.sh "$PYTHON" eyes.py "$SOCK"
     py 'assert lock(timeout=1).acquire(blocking=False)'
 }
@@ -189,7 +189,7 @@ for i in range(25):
         n = int(open("counter").read())
         open("counter", "w").write(f"{n + 1}\n")
 PY
-    python -c "" # finds $PYTHON
+    python -c '' # finds $PYTHON
     pids=()
     for _ in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"

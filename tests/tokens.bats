@@ -33,9 +33,9 @@ field() { sed -n "s/^$1=//p" "$2"; }
     gives 0 acquire --prefix p: --ttl none --token-file f "$K"
     [ "$(field ttl f)" = none ]
     [ "$(field prefix f)" = p: ]
-    gives 65 release --token-file f "$K"
+    gives 65 release --prefix q: --token-file f "$K"
     held_by "p:$K" "$(field token f)"
-    gives 0 release --prefix p: --token-file f "$K"
+    gives 0 release --token-file f "$K"
     is_free "p:$K"
 }
 
@@ -223,7 +223,7 @@ version=1\nname=$K\ntoken=$token\nttl=60s\nfence=x\n
 version=1\nname=$K\ntoken=\nttl=60s\n
 version=1\nname=\ntoken=$token\nttl=60s\n
 $token\nmore\n
-$token\\\\0$token
+$token\\0$token
 \n
 EOF
     head -c 20000 /dev/zero | tr '\0' t >g
@@ -260,6 +260,21 @@ EOF
     gives 0 acquire -t 60s --token mine --token-file f "$K"
     [ "$(field token f)" = mine ]
     held_by "$K" mine
+}
+
+@test "acquire killed after the server gave the lock leaves the token on disk" {
+    start_proxy
+    gives 0 -q run "$K-warm" true # the scripts are cached
+    rule delay 20000
+    background "$VLOCK_BIN" -u "$PROXY_URL" acquire --ttl none --token-file f "$K"
+    until_true 10 is_held "$K"
+    kill -KILL $!
+    wait $! || true
+    [ ! -e f ]
+    draft=$(find . -name '.f*')
+    [ "$(stat -c %a "$draft")" = 600 ]
+    gives 0 release --token "$(field token "$draft")" "$K"
+    is_free "$K"
 }
 
 # --- what cannot be handed over --------------------------------------------------------------
@@ -451,6 +466,7 @@ nasty="it's \"a\" \$(touch no) \`touch no\` \\ ; & | * ~ # !x {a,b} =ä"
 @test "--format github and dotenv need a named store" {
     unset VLOCK_URL
     export GITHUB_ENV=$PWD/github.env
+    : >github.env
     for format in github dotenv; do
         vlock acquire -t 60s --format $format "vlock-test-$$"
         [ "$status" -eq 78 ] || [ "$status" -eq 64 ]
