@@ -81,11 +81,16 @@ static const char *option_or_variable(const struct context *ctx, enum option opt
     return value;
 }
 
-static enum outcome bad_duration(const char *what, const char *value, enum exit_status status,
+/* `status` tells where the value came from: EXIT_USAGE the option, EXIT_CONFIG its variable. */
+static enum outcome bad_duration(enum option option, const char *value, enum exit_status status,
                                  struct trouble *why) {
+    const struct option_row *row = &option_rows[option];
+    bool flag = status == EXIT_USAGE;
+
     return trouble_say(why, FAILED, status,
-                       "bad %s '%s': use a number with ms, s, m, h or d, as in 1.5s or 1h30m", what,
-                       value);
+                       "bad %s '%s' in %s%s: use a number with ms, s, m, h or d, as in 1.5s or "
+                       "1h30m", row->argument, value, flag ? "--" : "",
+                       flag ? row->name : row->variable);
 }
 
 static enum outcome timeout(const struct context *ctx, enum option option, int64_t *ms,
@@ -94,7 +99,7 @@ static enum outcome timeout(const struct context *ctx, enum option option, int64
     int64_t read = DEFAULT_TIMEOUT_MS;
 
     if (value && (!duration_parse(value, &read) || read == 0))
-        return bad_duration(option_rows[option].name, value, EXIT_USAGE, why);
+        return bad_duration(option, value, EXIT_USAGE, why);
     *ms = read;
     return DONE;
 }
@@ -242,6 +247,16 @@ static void find_user(struct context *ctx) {
         ctx->access.user = getenv("VLOCK_USER");
 }
 
+/* Whether `url` names the store at ctx->address, whoever logs in there. */
+static bool is_store(const struct context *ctx, const char *url) {
+    const struct address *ours = &ctx->address;
+    struct address other;
+
+    return address_parse(url, &other, NULL) == DONE && other.kind == ours->kind &&
+           other.tls == ours->tls && other.db == ours->db && strcmp(other.host, ours->host) == 0 &&
+           strcmp(other.port, ours->port) == 0 && strcmp(other.path, ours->path) == 0;
+}
+
 static enum outcome find_address(struct context *ctx, struct trouble *why) {
     enum exit_status status;
     const char *url = option_or_variable(ctx, OPT_URL, &status);
@@ -250,8 +265,7 @@ static enum outcome find_address(struct context *ctx, struct trouble *why) {
     ctx->store_named = url || *ctx->file.store;
     outcome = address_parse(url ? url : *ctx->file.store ? ctx->file.store : "local:",
                             &ctx->address, why);
-    if (outcome == DONE && url && *ctx->file.store &&
-        strcmp(ctx->file.store, ctx->address.shown) != 0)
+    if (outcome == DONE && url && *ctx->file.store && !is_store(ctx, ctx->file.store))
         return trouble_say(why, FAILED, EXIT_DATA,
                            "the token file '%s' is for the store %s, not %s", ctx->token_path,
                            ctx->file.store, ctx->address.shown);
@@ -304,7 +318,7 @@ enum outcome context_ttl(const struct context *ctx, int64_t *ttl_ms, bool *given
     if (value && strcmp(value, "none") == 0)
         read = TTL_NONE;
     else if (value && (!duration_parse(value, &read) || read == 0))
-        return bad_duration("TTL", value, status, why);
+        return bad_duration(OPT_TTL, value, status, why);
     *ttl_ms = read;
     *given = value != NULL;
     return DONE;
@@ -320,7 +334,7 @@ enum outcome context_wait(const struct context *ctx, int64_t *wait_ms, struct tr
     if (ctx->options->value[OPT_NONBLOCK])
         read = 0;
     else if (value && !duration_parse(value, &read))
-        return bad_duration("wait", value, status, why);
+        return bad_duration(OPT_WAIT, value, status, why);
     *wait_ms = read;
     return DONE;
 }

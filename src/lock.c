@@ -16,7 +16,8 @@ enum {
     /* -w ends on time, give or take 50 ms: the last question may still be answered, and what
      * was not answered is taken back. */
     GRACE_MS = 20,
-    WITHDRAW_MS = 25
+    WITHDRAW_MS = 25,
+    WITHDRAW_FREELY_MS = 500 /* where no -w bounds it */
 };
 
 static void say_when(char *text, size_t size, int64_t wall_ms) {
@@ -72,14 +73,17 @@ static enum outcome busy(struct lock *lock, const struct answer *answer, struct 
 
 /* Takes back an acquire that was not answered. `why` keeps the sentence of what had happened,
  * and says so if the store could not be told. */
-static enum outcome withdraw(struct lock *lock, enum outcome outcome, struct trouble *why) {
+static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome outcome,
+                             struct trouble *why) {
+    bool bounded = until_ms != 0 && until_ms != CLOCK_NEVER;
+    int64_t deadline_ms = clock_now_ms() + (bounded ? WITHDRAW_MS : WITHDRAW_FREELY_MS);
     struct request request = request_for(lock, ASK_WITHDRAW);
     struct answer ignored;
     struct trouble other = {0};
     struct trouble before = *why;
     char ttl[DURATION_TEXT_BYTES] = "30s";
 
-    if (store_ask(lock->store, &request, clock_now_ms() + WITHDRAW_MS, &ignored, &other) == DONE)
+    if (store_ask(lock->store, &request, deadline_ms, &ignored, &other) == DONE)
         return outcome == UNSURE ? FAILED : outcome;
     if (lock->ttl_ms != TTL_NONE)
         duration_format(ttl, lock->ttl_ms);
@@ -138,7 +142,7 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
     for (;;) {
         outcome = ask_for_it(lock, until_ms, heard, &answer, why);
         if (outcome == UNSURE || outcome == STOPPED)
-            return withdraw(lock, outcome, why);
+            return withdraw(lock, until_ms, outcome, why);
         if (outcome != HELD)
             return outcome;
         heard = true;

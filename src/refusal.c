@@ -16,6 +16,7 @@ static const struct refusal {
     {"NOAUTH", EXIT_REFUSED, false, "it wants a password: see --password-file and --user"},
     {"WRONGPASS", EXIT_REFUSED, false, "check user and password"},
     {"NOPERM", EXIT_REFUSED, false, "the server's administrator has to allow it (ACL)"},
+    {"ERR ACL failure", EXIT_REFUSED, false, "the server's administrator has to allow it (ACL)"},
     {"DENIED", EXIT_REFUSED, false, "the server takes no connections from here"},
     {"READONLY", EXIT_REFUSED, false, "it is a replica: name the primary"},
     {"OOM", EXIT_REFUSED, false, "the server is out of memory: raise its maxmemory"},
@@ -45,6 +46,16 @@ static const char *words(const char *error) {
     inner += strlen("@user_script:");
     inner += strspn(inner, " 0123456789:@user_script");
     return *inner == '-' ? inner + 1 : inner;
+}
+
+/* How much of them is for people: not the " script: HASH, on @user_script:LINE." at the end. */
+static int words_length(const char *error) {
+    static const char tail[] = " script: ";
+    const char *end = strstr(error, ", on @user_script");
+
+    while (end && end > error && strncmp(end, tail, sizeof tail - 1) != 0)
+        end--;
+    return (int)(end && end > error ? (size_t)(end - error) : strlen(error));
 }
 
 bool refusal_is(const char *error, const char *code) {
@@ -78,6 +89,6 @@ enum outcome refusal_say(struct trouble *why, const char *address, const char *r
     if (!found)
         return trouble_say(why, FAILED, EXIT_PROTOCOL, "%s answered '%s' to %s: is it a lock server?",
                            address, error, request);
-    return trouble_say(why, FAILED, found->status, "%s refused %s: %s: %s", address, request,
-                       words(error), found->advice);
+    return trouble_say(why, FAILED, found->status, "%s refused %s: %.*s: %s", address, request,
+                       words_length(words(error)), words(error), found->advice);
 }

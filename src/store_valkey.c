@@ -17,8 +17,8 @@
  *                                      caller's withdrawal leaves a mark that refuses it
  *   an acquire without expiry          takes the lock with CLAIM_MS and confirms it in a second
  *                                      step: what nobody confirms lapses
- *   the greeting was refused           the acquire behind it was carried out as the wrong user
- *                                      or in the wrong database: it is undone on the spot */
+ *   the greeting was refused           the acquire behind it was perhaps carried out, as the
+ *                                      server's default user: it is undone on the spot */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,11 +114,11 @@ __attribute__((format(printf, 2, 3))) static void note(const struct valkey *v, c
 static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
                                 const struct request *request, struct trouble *why) {
     struct keys keys;
-    char ms[24] = "0", last[24] = "";
+    char ms[24] = "0", last[24] = "", database[16] = "";
     const char *token = request->token ? request->token : "";
     const char *id = request->id ? request->id : "";
     const char *argv[] = {whole ? "EVAL" : "EVALSHA", whole ? script->text : script->sha1,
-                          "3", request->key, keys.fence, keys.mark, token, id, ms, last};
+                          "3", request->key, keys.fence, keys.mark, token, id, ms, last, database};
     enum { ARGC = sizeof argv / sizeof *argv };
     size_t lengths[ARGC];
 
@@ -133,6 +133,8 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
         snprintf(last, sizeof last, "%llu", (unsigned long long)request->fence);
     else if (request->kind == ASK_RELEASE && request->tell)
         strcpy(last, "tell");
+    if (v->address->db)
+        snprintf(database, sizeof database, "%u", v->address->db);
     for (unsigned i = 0; i < ARGC; i++)
         lengths[i] = strlen(argv[i]);
     note(v, "> %s %s %s", argv[0], script->name, request->key);
@@ -212,18 +214,17 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
-/* The server refused the greeting, and still did what stood behind it. */
-static enum outcome undo(struct valkey *v, const struct request *request, int64_t deadline_ms,
-                         struct trouble *why) {
-    struct request withdraw = *request;
+/* The server refused the greeting, and still did what stood behind it. It has answered that, so
+ * there is nothing on its way that a mark would have to refuse: a release undoes it. */
+static enum outcome undo(struct valkey *v, const struct request *request, enum verdict verdict,
+                         int64_t deadline_ms, struct trouble *why) {
+    struct request release = *request;
     struct answer ignored = {0};
-    enum verdict verdict;
 
-    withdraw.kind = ASK_WITHDRAW;
-    if (request->kind == ASK_ACQUIRE)
-        call(v, &script_withdraw, &withdraw, deadline_ms, &verdict, &ignored, NULL);
-    if (why && wire_refused(v->wire))
-        *why = *wire_refused(v->wire);
+    release.kind = ASK_RELEASE;
+    if (request->kind == ASK_ACQUIRE && verdict == YES)
+        call(v, &script_release, &release, deadline_ms, &verdict, &ignored, NULL);
+    *why = *wire_refused(v->wire);
     wire_drop(v->wire);
     return FAILED;
 }
@@ -278,7 +279,7 @@ static enum outcome attempt(struct valkey *v, const struct request *request, boo
     if (outcome != DONE)
         return outcome;
     if (wire_refused(v->wire))
-        return undo(v, request, deadline_ms, why);
+        return undo(v, request, verdict, deadline_ms, why);
     outcome = verdict_means(request, verdict, again, &got, why);
     if (outcome == DONE && request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         outcome = confirm(v, request, deadline_ms, &got, why);
@@ -306,12 +307,30 @@ static int64_t give_up_at(const struct valkey *v, const struct request *request,
                             : clock_earlier(deadline_ms, clock_after(clock_now_ms(), budget_ms));
 }
 
+/* A withdrawal follows an acquire that was not answered, so its connection may be dead. It goes
+ * out there first, behind the acquire, and then over a connection of its own: its mark refuses
+ * the acquire in whatever order the two arrive. */
+static enum outcome withdraw(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                             struct answer *out, struct trouble *why) {
+    int64_t now_ms = clock_now_ms();
+    enum outcome outcome = UNSURE;
+
+    if (wire_connected(v->wire))
+        outcome = attempt(v, request, false, now_ms + (deadline_ms - now_ms) / 2, out, why);
+    if (outcome == DONE)
+        return DONE;
+    wire_drop(v->wire);
+    return attempt(v, request, false, deadline_ms, out, why);
+}
+
 static enum outcome valkey_ask(struct store *store, const struct request *request,
                                int64_t deadline_ms, struct answer *out, struct trouble *why) {
     struct valkey *v = (struct valkey *)store;
     int64_t give_up_ms = give_up_at(v, request, deadline_ms), pause_ms = PAUSE_FIRST_MS;
     bool again = false; /* an earlier attempt may have been carried out */
 
+    if (request->kind == ASK_WITHDRAW)
+        return withdraw(v, request, deadline_ms, out, why);
     for (;;) {
         bool silent;
         enum outcome outcome = attempt(v, request, again, give_up_ms, out, why);

@@ -16,7 +16,8 @@
 enum {
     MOST_REPLY_BYTES = 1 << 20, /* of one reply; ours have at most some hundred */
     MOST_ELEMENTS = 1024,       /* of one array; a hostile length is not allocated */
-    GREETINGS = 3
+    MOST_DEPTH = 8,             /* of arrays in arrays; hiredis frees them by recursion */
+    GREETINGS = 2
 };
 
 enum state { CLOSED, DIALING, SECURING, OPEN };
@@ -30,6 +31,8 @@ struct wire {
     int fd;
     struct tls *tls;
     redisReader *reader;
+    redisReplyObjectFunctions functions;             /* hiredis' own, but ... */
+    void *(*make_array)(const redisReadTask *, size_t); /* ... this one is asked first */
     char *out; /* bytes to be sent: from out_at to out_length */
     size_t out_at, out_length;
     size_t reply_bytes;              /* of the reply that is coming in */
@@ -148,18 +151,28 @@ static bool greet(struct wire *wire, const char *shown, unsigned argc, const cha
     return queue(wire, argc, argv, lengths);
 }
 
+/* A user without a password is one too: the server knows whether that will do. */
 static bool has_password(const struct wire *wire) {
-    return wire->access->password && *wire->access->password;
+    return (wire->access->password && *wire->access->password) ||
+           (wire->access->user && *wire->access->user);
 }
 
 static bool greet_with_password(struct wire *wire) {
-    const char *user = wire->access->user, *password = wire->access->password;
+    const char *user = wire->access->user;
+    const char *password = wire->access->password ? wire->access->password : "";
     const char *hello[] = {"HELLO",  "3",       "AUTH", user && *user ? user : "default",
                            password, "SETNAME", "vlock"};
     const char *auth[3] = {"AUTH", user, password};
+    const char *guard[] = {"SUBSCRIBE", "vlock:guard"};
 
+    /* If the server does not accept the user, the connection stays what it was: perhaps one of
+     * a default user who may do everything, and what stands behind would be done in his name.
+     * It also stays in RESP2 then, where a connection that has subscribed to something runs no
+     * other commands; in RESP3, after a HELLO that succeeded, it does. So this subscription
+     * makes the server itself drop what must not happen. */
     if (!wire->without_hello)
-        return greet(wire, "HELLO 3 AUTH (user) (password) SETNAME vlock", 7, hello);
+        return greet(wire, "HELLO 3 AUTH (user) (password) SETNAME vlock", 7, hello) &&
+               (!user || !*user || greet(wire, "SUBSCRIBE vlock:guard", 2, guard));
     if (user && *user)
         return greet(wire, "AUTH (user) (password)", 3, auth);
     auth[1] = password;
@@ -169,21 +182,10 @@ static bool greet_with_password(struct wire *wire) {
 /* What a fresh connection says before anything else. */
 static bool greetings(struct wire *wire) {
     const char *hello[] = {"HELLO", "3", "SETNAME", "vlock"};
-    char number[16];
-    const char *select[] = {"SELECT", number};
-    char shown[32];
-    bool queued = true;
 
     if (has_password(wire))
-        queued = greet_with_password(wire);
-    else if (!wire->without_hello)
-        queued = greet(wire, "HELLO 3 SETNAME vlock", 4, hello);
-    if (queued && wire->address->db) {
-        snprintf(number, sizeof number, "%u", wire->address->db);
-        snprintf(shown, sizeof shown, "SELECT %s", number);
-        queued = greet(wire, shown, 2, select);
-    }
-    return queued;
+        return greet_with_password(wire);
+    return wire->without_hello || greet(wire, "HELLO 3 SETNAME vlock", 4, hello);
 }
 
 static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
@@ -199,6 +201,29 @@ static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
     return outcome;
 }
 
+/* Makes an array of a reply, unless it is nested too deep. */
+static void *make_array(const redisReadTask *task, size_t elements) {
+    const struct wire *wire = task->privdata;
+    unsigned depth = 0;
+
+    for (const redisReadTask *up = task; up; up = up->parent)
+        depth++;
+    return depth > MOST_DEPTH ? NULL : wire->make_array(task, elements);
+}
+
+static bool make_reader(struct wire *wire) {
+    wire->reader = redisReaderCreate();
+    if (!wire->reader)
+        return false;
+    wire->functions = *wire->reader->fn;
+    wire->make_array = wire->functions.createArray;
+    wire->functions.createArray = make_array;
+    wire->reader->fn = &wire->functions;
+    wire->reader->privdata = wire;
+    wire->reader->maxelements = MOST_ELEMENTS;
+    return true;
+}
+
 static enum outcome no_memory(struct trouble *why) {
     return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
 }
@@ -210,10 +235,8 @@ static enum outcome start(struct wire *wire, struct trouble *why) {
     note(wire, "connect to %s", wire->address->shown);
     wire->state = DIALING;
     wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
-    wire->reader = redisReaderCreate();
-    if (!wire->reader || !greetings(wire))
+    if (!make_reader(wire) || !greetings(wire))
         return no_memory(why);
-    wire->reader->maxelements = MOST_ELEMENTS;
     outcome = dial_start(&wire->dial, wire->address, &fd, why);
     return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
 }
@@ -244,7 +267,7 @@ enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, cons
 /* The connection is gone: whatever was asked on it may have been carried out. */
 static enum outcome broken(struct wire *wire, const char *reason, struct trouble *why) {
     enum outcome outcome = wire->asked ? UNSURE : FAILED;
-    bool refused = wire->refused;
+    bool refused = wire->refused, mute = !wire->spoken && !wire->tls;
     struct trouble refusal = wire->refusal;
 
     note(wire, "the connection to %s broke: %s", wire->address->shown, reason);
@@ -254,8 +277,11 @@ static enum outcome broken(struct wire *wire, const char *reason, struct trouble
             *why = refusal;
         return FAILED;
     }
-    return trouble_say(why, outcome, EXIT_UNREACHABLE, "the connection to %s broke: %s",
-                       wire->address->shown, reason);
+    return trouble_say(why, outcome, EXIT_UNREACHABLE, "the connection to %s broke: %s%s",
+                       wire->address->shown, reason,
+                       mute && wire->address->kind == ADDRESS_TCP
+                           ? ": if it wants TLS, use valkeys://"
+                           : "");
 }
 
 static enum outcome nonsense(struct wire *wire, const char *what, struct trouble *why) {
@@ -361,6 +387,8 @@ static void greeting_answered(struct wire *wire, const redisReply *reply) {
     if (reply->type != REDIS_REPLY_ERROR)
         return;
     note(wire, "< %s: %s", command, reply->str);
+    if (strcmp(command, "SUBSCRIBE") == 0)
+        return; /* not allowed to: the guard is missing, the rest is as it would be */
     if (strcmp(command, "HELLO") == 0 && knows_no_hello(reply->str)) {
         wire->without_hello = true;
         wire->greets_anew = has_password(wire);
@@ -369,6 +397,13 @@ static void greeting_answered(struct wire *wire, const redisReply *reply) {
     if (!wire->refused)
         refusal_say(&wire->refusal, wire->address->shown, command, reply->str);
     wire->refused = true;
+}
+
+/* In RESP3 the answer to SUBSCRIBE comes as a push. */
+static bool confirms_guard(const struct wire *wire, const redisReply *push) {
+    return wire->greetings && strcmp(wire->greeting[0], "SUBSCRIBE") == 0 && push->elements > 0 &&
+           push->element[0]->type == REDIS_REPLY_STRING &&
+           strcmp(push->element[0]->str, "subscribe") == 0;
 }
 
 /* The next reply that somebody waits for, if it is there: *reply, else NULL. */
@@ -382,7 +417,7 @@ static enum outcome next_reply(struct wire *wire, redisReply **reply, struct tro
             return DONE;
         wire->reply_bytes = 0;
         one = got;
-        if (one->type == REDIS_REPLY_PUSH) {
+        if (one->type == REDIS_REPLY_PUSH && !confirms_guard(wire, one)) {
             freeReplyObject(one);
         } else if (wire->greetings) {
             greeting_answered(wire, one);
@@ -399,9 +434,13 @@ static enum outcome next_reply(struct wire *wire, redisReply **reply, struct tro
 
 static enum outcome too_late(struct wire *wire, struct trouble *why) {
     const char *shown = wire->address->shown;
+    bool securing = wire->state == SECURING;
 
     if (wire->state != OPEN || !wire->asked) {
         wire_drop(wire);
+        if (securing)
+            return trouble_say(why, FAILED, EXIT_UNREACHABLE,
+                               "%s did not set up TLS in time: does it speak TLS?", shown);
         return trouble_say(why, FAILED, EXIT_UNREACHABLE,
                            "%s did not accept the connection in time: is it up?", shown);
     }

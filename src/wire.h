@@ -1,10 +1,11 @@
 /* wire.h - one connection to a server, and the replies that come over it.
  *
  * Commands are queued with wire_send() and leave together: what a fresh connection has to say
- * first (HELLO 3 with AUTH and name, SELECT) goes out in the same write as the first command,
- * so it costs no round trip of its own. Its answers are read before that command's. If the
- * server refused one of them, the command behind it was carried out all the same, perhaps in
- * the wrong database or as the wrong user: wire_refused() tells, and the caller must undo it.
+ * first (HELLO 3 with AUTH and name) goes out in the same write as the first command, so it
+ * costs no round trip of its own. Its answer is read before that command's. If the server
+ * refused it, the command behind it was perhaps carried out all the same, as the user that a
+ * connection has by default: wire_refused() tells, and the caller must undo it. (The database
+ * is not selected here for that reason: each script selects it before it touches a key.)
  *
  * Replies come in order. A reply that nobody waits for any more (the wait was stopped) is owed:
  * wire_receive() drops it when it comes, before the reply to the next command. */
