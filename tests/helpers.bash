@@ -12,7 +12,7 @@
 bats_require_minimum_version 1.5.0
 
 TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
+export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-180}
 VLOCK_BIN=$(realpath -m "${VLOCK_BIN:-$TESTS/../build/dev/vlock}")
 export VLOCK_BIN
 
