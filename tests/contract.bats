@@ -178,7 +178,7 @@ ended_by() {
     take -t 60s "$K-$1"
     background "$VLOCK_BIN" acquire -t 60s "$K-$1"
     waiter=$!
-    until_true 5 has "/proc/$waiter/wchan" poll || true
+    until_true 10 sits_waiting "$waiter"
     kill -"$1" "$waiter"
     ends $((128 + $1)) "$waiter"
     [ ! -s out ]

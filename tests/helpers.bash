@@ -106,6 +106,14 @@ background() {
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$@" >out 2>err 3>&- &
 }
 
+# sits_waiting PID: this vlock has its signals in hand (SIGTERM is blocked, for a signalfd) and
+# sleeps.
+sits_waiting() {
+    local blocked
+    blocked=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status")
+    ((16#${blocked:-0} & 1 << 14)) && grep -q '^State:.*sleeping' "/proc/$1/status"
+}
+
 is_over() { ! kill -0 "$1" 2>/dev/null; }
 
 # ends STATUS PID: the background command ends by itself, with STATUS.

@@ -199,6 +199,7 @@ refused() {
 
 @test "a read-only replica is 77" {
     primary=$PORT
+    cli config set repl-diskless-sync-delay 0
     start_server valkey --replicaof "127.0.0.1 $primary" --masterauth sesame --requirepass sesame
     until_true 20 replica_is_up
     refused 77 "redis://:sesame@127.0.0.1:$PORT"
@@ -356,9 +357,9 @@ PY
     background "$PYTHON" sni.py "$CERTS"
     until_true 10 has out port
     url=rediss://localhost:$(sed -n 's/^port //p' out)
-    gives 69 --cacert "$CERTS/ca.crt" --reply-timeout 300ms -u "$url" locked "$K"
+    gives 69 --cacert "$CERTS/ca.crt" --reply-timeout 300ms --connect-timeout 300ms -u "$url" locked "$K"
     has out 'asked for localhost'
-    gives 69 --cacert "$CERTS/ca.crt" --reply-timeout 300ms --insecure --sni other.test -u "$url" \
+    gives 69 --cacert "$CERTS/ca.crt" --reply-timeout 300ms --connect-timeout 300ms --insecure --sni other.test -u "$url" \
         locked "$K"
     has out 'asked for other.test'
 }
@@ -385,7 +386,7 @@ PY
 @test "plain to a TLS port, and TLS to a plain port, fail in bounded time and say what they met" {
     start_server valkey --tls
     unset SERVER_PASSWORD
-    vlock --reply-timeout 1s -u "redis://localhost:$TLS_PORT" acquire -n "$K"
+    vlock --reply-timeout 1s --connect-timeout 1s -u "redis://localhost:$TLS_PORT" acquire -n "$K"
     case $status in 69 | 76) ;; *) return 1 ;; esac
     vlock --reply-timeout 1s --connect-timeout 1s --cacert "$CERTS/ca.crt" \
         -u "rediss://localhost:$PORT" acquire -n "$K"

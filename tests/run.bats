@@ -228,19 +228,12 @@ PY
     for signal in TERM INT HUP; do
         background "$VLOCK_BIN" run "$K" -- touch ran
         vlock_pid=$!
-        until_true 10 waits_for_lock "$vlock_pid"
+        until_true 10 sits_waiting "$vlock_pid"
         kill -$signal "$vlock_pid"
         ends $((128 + $(kill -l $signal))) "$vlock_pid"
     done
     [ ! -e ran ]
     held_by "$K" "$TOKEN"
-}
-
-# the signals that vlock takes are caught by its signalfd: they are blocked
-waits_for_lock() {
-    local blocked
-    blocked=$(sed -n 's/^SigBlk:\t//p' "/proc/$1/status")
-    ((16#${blocked:-0} & 1 << 14))
 }
 
 @test "run that waits ends when the reader of its stdout has gone" {

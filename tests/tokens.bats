@@ -162,12 +162,14 @@ field() { sed -n "s/^$1=//p" "$2"; }
     gives 0 release --token-file f "$K"
 }
 
+has_draft() { [ -n "$(find . -name '.f*')" ]; }
+
 @test "a waiter does not overwrite the holder's file before it has the lock" {
     gives 0 acquire -t 60s --token-file f "$K"
     token=$(field token f)
     background "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
     waiter=$!
-    until_true 10 test -n "$(find . -name '.f*')" || true
+    until_true 10 has_draft
     [ "$(field token f)" = "$token" ]
     gives 0 release --token-file f "$K"
     ends 0 "$waiter"
