@@ -21,9 +21,9 @@ struct child_found {
 };
 
 struct child {
-    pid_t pid;   /* 0: none was started */
+    pid_t pid; /* 0: none was started */
     bool ended;
-    int status;  /* of waitpid(), once ended */
+    int status; /* of waitpid(), once ended */
 };
 
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout

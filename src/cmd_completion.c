@@ -44,13 +44,14 @@ static void bash_values(void) {
 }
 
 static void put_bash(void) {
-    fputs("# bash completion for vlock: made by 'vlock completion bash'\n"
-          "_vlock() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command='' word\n"
-          "    COMPREPLY=()\n"
-          "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-          "        case $word in\n        ",
-          stdout);
+    fputs(
+        "# bash completion for vlock: made by 'vlock completion bash'\n"
+        "_vlock() {\n"
+        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command='' word\n"
+        "    COMPREPLY=()\n"
+        "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+        "        case $word in\n        ",
+        stdout);
     for (unsigned i = 0; i < command_count; i++)
         printf("%s%s", i ? "|" : "", command_rows[i].name);
     fputs(") command=$word; break ;;\n        esac\n    done\n", stdout);

@@ -8,8 +8,11 @@
 
 static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct trouble *why) {
     char id[REQUEST_ID_BYTES + 1], holder[512];
-    struct request request = {.kind = replace ? ASK_RESET : ASK_EXTEND, .key = ctx->key,
-                              .token = ctx->token, .id = id, .ttl_ms = ms};
+    struct request request = {.kind = replace ? ASK_RESET : ASK_EXTEND,
+                              .key = ctx->key,
+                              .token = ctx->token,
+                              .id = id,
+                              .ttl_ms = ms};
     struct answer answer;
     enum outcome outcome = token_make_id(id, why);
 

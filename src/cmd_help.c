@@ -42,11 +42,13 @@ static void put_command(FILE *to, const struct command *command) {
 
 static void put_overview(FILE *to) {
     fputs("Usage: vlock COMMAND [OPTION...] NAME ...\n\n"
-          "Locks for scripts: on Valkey, on Redis, or on this machine.\n\nCommands:\n", to);
+          "Locks for scripts: on Valkey, on Redis, or on this machine.\n\nCommands:\n",
+          to);
     for (unsigned i = 0; i < command_count; i++)
         fprintf(to, "  %-28s %s\n", command_rows[i].name, command_rows[i].summary);
     fputs("\n'vlock help COMMAND' explains a command and its options. DUR is a number with ms, s, "
-          "m,\nh or d: 500ms, 1.5s, 90 (seconds), 1h30m.\n\nExit statuses:\n", to);
+          "m,\nh or d: 500ms, 1.5s, 90 (seconds), 1h30m.\n\nExit statuses:\n",
+          to);
     for (size_t i = 0; i < sizeof exits / sizeof *exits; i++)
         fprintf(to, "  %3d  %s\n", exits[i].status, exits[i].sentence);
     fputs("128+N  signal N ended the command, or the wait\n", to);

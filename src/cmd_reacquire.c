@@ -19,8 +19,11 @@ static enum outcome full_ttl(const struct context *ctx, int64_t *ttl_ms, struct 
 
 static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct trouble *why) {
     bool recover = ctx->options->value[OPT_RECOVER] != NULL && ctx->fence != 0;
-    struct request request = {.kind = recover ? ASK_RECOVER : ASK_RESET, .key = ctx->key,
-                              .token = ctx->token, .ttl_ms = ttl_ms, .fence = ctx->fence};
+    struct request request = {.kind = recover ? ASK_RECOVER : ASK_RESET,
+                              .key = ctx->key,
+                              .token = ctx->token,
+                              .ttl_ms = ttl_ms,
+                              .fence = ctx->fence};
     struct answer answer;
     enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
     const char *reason = "";
@@ -29,8 +32,9 @@ static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct troubl
     if (outcome != LOST)
         return outcome;
     if (ctx->options->value[OPT_RECOVER] && answer.ttl_ms == 0)
-        reason = recover ? ", and another vlock has held it since" : ", and the token came without "
-                                                                     "its fence";
+        reason = recover ? ", and another vlock has held it since"
+                         : ", and the token came without "
+                           "its fence";
     lock_describe_holder(holder, sizeof holder, &answer);
     return trouble_say(why, LOST, EXIT_NOT_OWNED, "not owned, nothing reset: %s%s", holder, reason);
 }

@@ -90,8 +90,8 @@ static enum outcome set_environment(struct run *run, struct trouble *why) {
         duration_format(ttl, lock->ttl_ms);
     snprintf(fence, sizeof fence, "%llu", (unsigned long long)lock->fence);
     if (!set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", lock->token) ||
-        !set("VLOCK_FENCE", fence) || !set("VLOCK_TTL", ttl) ||
-        unsetenv("VLOCK_TOKEN_FILE") != 0 || !set_options(run->ctx.options))
+        !set("VLOCK_FENCE", fence) || !set("VLOCK_TTL", ttl) || unsetenv("VLOCK_TOKEN_FILE") != 0 ||
+        !set_options(run->ctx.options))
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot set up the command's environment: %s",
                            strerror(errno));
     return held_add(run->ctx.name, lock->token, why);
@@ -193,12 +193,15 @@ static int finish(struct run *run) {
         return EXIT_NOT_OWNED;
     }
     if (lock->lease.ends_ms == CLOCK_NEVER) {
-        say_loud(&run->ctx.say, "the command ended, but the lock could not be given back: %s: it "
-                                "never expires, release it by hand", why.text);
+        say_loud(&run->ctx.say,
+                 "the command ended, but the lock could not be given back: %s: it "
+                 "never expires, release it by hand",
+                 why.text);
         return status;
     }
     duration_format(left, lock->lease.ends_ms > clock_now_ms()
-                              ? lock->lease.ends_ms - clock_now_ms() : 0);
+                              ? lock->lease.ends_ms - clock_now_ms()
+                              : 0);
     say_loud(&run->ctx.say,
              "the command ended, but the lock could not be given back: %s: it lapses in %s",
              why.text, left);
@@ -226,8 +229,8 @@ static enum outcome start(struct run *run, const struct child_found *found, stru
     if (outcome == DONE)
         outcome = loop_take_signals(&run->ctx.loop, on_signal, run, why);
     if (outcome == DONE)
-        outcome = child_start(&run->child, run->ctx.options->run, found,
-                              &run->ctx.loop.mask_found, why);
+        outcome =
+            child_start(&run->child, run->ctx.options->run, found, &run->ctx.loop.mask_found, why);
     return outcome == DONE ? DONE : take_back(&run->take, &run->ctx, outcome, why);
 }
 

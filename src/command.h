@@ -10,11 +10,11 @@
 
 struct command {
     const char *name;
-    unsigned bit;           /* FOR_... */
-    const char *operands;   /* as in its synopsis: "NAME DUR" */
-    unsigned least, most;   /* how many operands it takes */
-    const char *summary;    /* one line */
-    const char *text;       /* what else its help says, whole lines */
+    unsigned bit;         /* FOR_... */
+    const char *operands; /* as in its synopsis: "NAME DUR" */
+    unsigned least, most; /* how many operands it takes */
+    const char *summary;  /* one line */
+    const char *text;     /* what else its help says, whole lines */
     int (*run)(const struct options *options, const struct child_found *found);
 };
 

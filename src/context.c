@@ -63,8 +63,10 @@ static enum outcome make_key(struct context *ctx, const char *prefix, enum exit_
     if (text_has_control(prefix))
         return trouble_say(why, FAILED, status, "the prefix has control characters");
     if (strlen(prefix) + strlen(ctx->name) > KEY_MAX_BYTES)
-        return trouble_say(why, FAILED, status, "prefix and NAME are too long together: %d bytes "
-                                                "at most", KEY_MAX_BYTES);
+        return trouble_say(why, FAILED, status,
+                           "prefix and NAME are too long together: %d bytes "
+                           "at most",
+                           KEY_MAX_BYTES);
     ctx->prefix = prefix;
     snprintf(ctx->key, sizeof ctx->key, "%s%s", prefix, ctx->name);
     return DONE;
@@ -89,8 +91,8 @@ static enum outcome bad_duration(enum option option, const char *value, enum exi
 
     return trouble_say(why, FAILED, status,
                        "bad %s '%s' in %s%s: use a number with ms, s, m, h or d, as in 1.5s or "
-                       "1h30m", row->argument, value, flag ? "--" : "",
-                       flag ? row->name : row->variable);
+                       "1h30m",
+                       row->argument, value, flag ? "--" : "", flag ? row->name : row->variable);
 }
 
 static enum outcome timeout(const struct context *ctx, enum option option, int64_t *ms,
@@ -129,8 +131,8 @@ enum outcome context_open(struct context *ctx, const struct options *options,
 }
 
 static enum outcome read_token_file(struct context *ctx, const char *path, struct trouble *why) {
-    enum outcome outcome = tokenfile_open(path, &ctx->loop, context_deadline(ctx), &ctx->file,
-                                          &ctx->hold, why);
+    enum outcome outcome =
+        tokenfile_open(path, &ctx->loop, context_deadline(ctx), &ctx->file, &ctx->hold, why);
 
     if (outcome != DONE)
         return outcome;
@@ -163,7 +165,7 @@ static enum outcome take_token(struct context *ctx, const char *token, enum exit
     if (!*token || strlen(token) > TOKEN_MAX_BYTES)
         return trouble_say(why, FAILED, status, "the token is empty or too long: 1 to %d bytes",
                            TOKEN_MAX_BYTES);
-    strcpy(ctx->token, token);
+    text_copy(ctx->token, sizeof ctx->token, token, strlen(token));
     return DONE;
 }
 
@@ -181,7 +183,8 @@ enum outcome context_token(struct context *ctx, struct trouble *why) {
         return trouble_say(why, LOST, EXIT_NO_TOKEN,
                            "no token%s: name it with --token-file, --token, VLOCK_TOKEN_FILE or "
                            "VLOCK_TOKEN",
-                           token ? " for this lock (VLOCK_TOKEN is another's, see VLOCK_NAME)" : "");
+                           token ? " for this lock (VLOCK_TOKEN is another's, see VLOCK_NAME)"
+                                 : "");
     if (fence && !text_number(fence, UINT64_MAX, &number))
         return trouble_say(why, FAILED, EXIT_CONFIG, "VLOCK_FENCE is no fence: '%s'", fence);
     if (fence)
@@ -217,8 +220,10 @@ static enum outcome read_password(struct context *ctx, const char *path, struct 
                            path);
     ctx->password[strcspn(ctx->password, "\r\n")] = '\0';
     if (!*ctx->password)
-        return trouble_say(why, FAILED, EXIT_CONFIG, "the first line of the password file '%s' is "
-                                                     "empty", path);
+        return trouble_say(why, FAILED, EXIT_CONFIG,
+                           "the first line of the password file '%s' is "
+                           "empty",
+                           path);
     ctx->access.password = ctx->password;
     return DONE;
 }
@@ -263,7 +268,9 @@ static enum outcome find_address(struct context *ctx, struct trouble *why) {
     enum outcome outcome;
 
     ctx->store_named = url || *ctx->file.store;
-    outcome = address_parse(url ? url : *ctx->file.store ? ctx->file.store : "local:",
+    outcome = address_parse(url                ? url
+                            : *ctx->file.store ? ctx->file.store
+                                               : "local:",
                             &ctx->address, why);
     if (outcome == DONE && url && *ctx->file.store && !is_store(ctx, ctx->file.store))
         return trouble_say(why, FAILED, EXIT_DATA,
@@ -303,7 +310,8 @@ enum outcome context_store(struct context *ctx, struct trouble *why) {
     if (!ctx->store_named)
         say_loud(&ctx->say,
                  "no server is set: this lock covers only user %s on this machine (set VLOCK_URL, "
-                 "or -u local: to mean it)", user_name(text, sizeof text));
+                 "or -u local: to mean it)",
+                 user_name(text, sizeof text));
     return store_open(&ctx->address, access, &ctx->loop, &ctx->store, why);
 }
 

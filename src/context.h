@@ -30,15 +30,15 @@ struct context {
     const char *prefix;          /* "" if there is none */
     char key[KEY_MAX_BYTES + 1]; /* prefix and NAME */
     struct address address;
-    bool store_named;            /* by -u, VLOCK_URL or the token file */
+    bool store_named; /* by -u, VLOCK_URL or the token file */
     struct access access;
     char password[1024];
     struct store *store;
     char token[TOKEN_MAX_BYTES + 1];
-    const char *token_path;      /* the token file that was named, or NULL */
-    struct tokenfile file;       /* its content, if it was read */
+    const char *token_path; /* the token file that was named, or NULL */
+    struct tokenfile file;  /* its content, if it was read */
     struct tokenfile_hold hold;
-    uint64_t fence;              /* that the token came with, 0 if none is known */
+    uint64_t fence; /* that the token came with, 0 if none is known */
 };
 
 /* NAME is the first operand; with `name_from_environment` VLOCK_NAME if there is none. */

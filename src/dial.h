@@ -20,9 +20,9 @@ enum { DIAL_AT_ONCE = 6 }; /* attempts under way at one time */
 
 struct dial {
     const struct address *address;
-    struct lookup *lookup;      /* the thread's, until it has answered */
-    struct addrinfo *found;     /* of the look-up; freed at the end */
-    struct addrinfo *next;      /* the next address to try */
+    struct lookup *lookup;  /* the thread's, until it has answered */
+    struct addrinfo *found; /* of the look-up; freed at the end */
+    struct addrinfo *next;  /* the next address to try */
     struct pollfd pending[DIAL_AT_ONCE];
     unsigned count;
     int64_t next_ms; /* when to try the next address although others are pending */

@@ -1,6 +1,7 @@
 #include "ending.h"
 
 #include <signal.h>
+#include <stddef.h>
 
 #include "exits.h"
 

@@ -11,21 +11,25 @@
     X(EXIT_DONE, 0, "done; for owned and locked: yes")                                       \
     X(EXIT_NO, 1, "for owned and locked: no")                                                \
     X(EXIT_USAGE, 64, "usage: unknown option, bad duration, bad name")                       \
-    X(EXIT_DATA, 65, "the token file is malformed or for another lock or store, or the "     \
-                     "lock has no expiry to extend or reset")                                \
+    X(EXIT_DATA, 65,                                                                         \
+      "the token file is malformed or for another lock or store, or the "                    \
+      "lock has no expiry to extend or reset")                                               \
     X(EXIT_NO_TOKEN, 66, "no token, or the named token file is missing")                     \
     X(EXIT_UNREACHABLE, 69, "the store cannot be reached, or did not answer in time")        \
     X(EXIT_BUG, 70, "a bug in vlock")                                                        \
     X(EXIT_SYSTEM, 71, "the system refused something (fork, memory, local I/O)")             \
-    X(EXIT_CANNOT_WRITE, 73, "the token file, the answer, or the local store's directory "   \
-                             "cannot be written")                                            \
+    X(EXIT_CANNOT_WRITE, 73,                                                                 \
+      "the token file, the answer, or the local store's directory "                          \
+      "cannot be written")                                                                   \
     X(EXIT_BUSY, 75, "busy: someone else holds the lock and the wait, if any, is over")      \
     X(EXIT_PROTOCOL, 76, "the server answered something that is no lock operation's answer") \
-    X(EXIT_REFUSED, 77, "refused: authentication, ACL, read-only replica, a server that "    \
-                        "takes no writes, TLS verification, a directory of another user")    \
+    X(EXIT_REFUSED, 77,                                                                      \
+      "refused: authentication, ACL, read-only replica, a server that "                      \
+      "takes no writes, TLS verification, a directory of another user")                      \
     X(EXIT_CONFIG, 78, "configuration: empty or malformed URL or variable")                  \
-    X(EXIT_NOT_OWNED, 79, "not owned: the token no longer holds the lock; for run: the "     \
-                          "lock was lost while the command ran")                             \
+    X(EXIT_NOT_OWNED, 79,                                                                    \
+      "not owned: the token no longer holds the lock; for run: the "                         \
+      "lock was lost while the command ran")                                                 \
     X(EXIT_CANNOT_EXECUTE, 126, "run: the command cannot be executed")                       \
     X(EXIT_NOT_FOUND, 127, "run: the command was not found")
 
@@ -33,7 +37,7 @@ enum exit_status {
 #define X(name, number, sentence) name = (number),
     EXIT_STATUSES(X)
 #undef X
-    EXIT_SIGNAL_BASE = 128 /* + N: signal N ended the command, or the wait */
+        EXIT_SIGNAL_BASE = 128 /* + N: signal N ended the command, or the wait */
 };
 
 #endif

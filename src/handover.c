@@ -26,8 +26,7 @@ void handover_init(struct handover *handover) {
     handover->draft.fd = handover->draft.directory = -1;
 }
 
-enum outcome handover_choose(struct handover *out, const struct context *ctx,
-                             struct trouble *why) {
+enum outcome handover_choose(struct handover *out, const struct context *ctx, struct trouble *why) {
     const char *format = ctx->options->value[OPT_FORMAT];
 
     handover_init(out);
@@ -74,9 +73,8 @@ static enum outcome prepare_github(struct handover *handover, struct trouble *wh
     return DONE;
 }
 
-enum outcome handover_prepare(struct handover *handover, const struct context *ctx,
-                              int64_t ttl_ms, const struct child_found *found,
-                              struct trouble *why) {
+enum outcome handover_prepare(struct handover *handover, const struct context *ctx, int64_t ttl_ms,
+                              const struct child_found *found, struct trouble *why) {
     if (handover->form == FORM_FILE)
         return prepare_file(handover, ctx, ttl_ms, why);
     if (found->closed[1])
@@ -99,9 +97,11 @@ static void put_shell(FILE *to, const char *value) {
 
 /* Length of the well-formed UTF-8 sequence at `s`, 0 if it is none. */
 static size_t utf8_length(const unsigned char *s) {
-    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3
-                    : s[0] >= 0xf0 && s[0] < 0xf5                ? 4
-                                                                 : 0;
+    size_t length = s[0] < 0x80                   ? 1
+                    : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                    : (s[0] & 0xf0) == 0xe0       ? 3
+                    : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                                  : 0;
 
     for (size_t i = 1; i < length; i++)
         if ((s[i] & 0xc0) != 0x80)
@@ -209,8 +209,7 @@ static enum outcome give_text(struct handover *handover, const struct context *c
     given = fclose(to) == 0;
     if (given && handover->form == FORM_GITHUB) {
         int mask_length = snprintf(mask, sizeof mask, "::add-mask::%s\n", lock->token);
-        given = say_answer(mask, (size_t)mask_length) &&
-                write_github(handover->fd, text, length);
+        given = say_answer(mask, (size_t)mask_length) && write_github(handover->fd, text, length);
     } else if (given) {
         given = say_answer(text, length);
     }
@@ -222,8 +221,8 @@ static enum outcome give_text(struct handover *handover, const struct context *c
     return given ? DONE : FAILED;
 }
 
-enum outcome handover_give(struct handover *handover, struct context *ctx,
-                           const struct lock *lock, struct trouble *why) {
+enum outcome handover_give(struct handover *handover, struct context *ctx, const struct lock *lock,
+                           struct trouble *why) {
     if (handover->form == FORM_FILE)
         return tokenfile_publish(&handover->draft, lock->fence, &ctx->loop, context_deadline(ctx),
                                  why);

@@ -14,9 +14,9 @@
 #include "tokenfile.h"
 
 enum handover_form {
-    FORM_TOKEN,  /* the token alone, on stdout */
-    FORM_FILE,   /* --token-file */
-    FORM_SHELL,  /* export ..., for eval */
+    FORM_TOKEN, /* the token alone, on stdout */
+    FORM_FILE,  /* --token-file */
+    FORM_SHELL, /* export ..., for eval */
     FORM_JSON,
     FORM_GITHUB, /* $GITHUB_ENV, the token masked */
     FORM_DOTENV
@@ -32,17 +32,16 @@ struct handover {
 void handover_init(struct handover *handover);
 
 /* What --token-file and --format ask for. FAILED/64, FAILED/78. */
-enum outcome handover_choose(struct handover *out, const struct context *ctx,
-                             struct trouble *why);
+enum outcome handover_choose(struct handover *out, const struct context *ctx, struct trouble *why);
 
-/* Before the lock (ctx->token, for ttl_ms or TTL_NONE) is asked for. FAILED/73 if the place cannot be written; FAILED/65. */
-enum outcome handover_prepare(struct handover *handover, const struct context *ctx,
-                              int64_t ttl_ms, const struct child_found *found,
-                              struct trouble *why);
+/* Before the lock (ctx->token, for ttl_ms or TTL_NONE) is asked for. FAILED/73 if the place cannot
+ * be written; FAILED/65. */
+enum outcome handover_prepare(struct handover *handover, const struct context *ctx, int64_t ttl_ms,
+                              const struct child_found *found, struct trouble *why);
 
 /* After it was given. */
-enum outcome handover_give(struct handover *handover, struct context *ctx,
-                           const struct lock *lock, struct trouble *why);
+enum outcome handover_give(struct handover *handover, struct context *ctx, const struct lock *lock,
+                           struct trouble *why);
 
 /* Ends it; what was prepared and not given is removed. */
 void handover_end(struct handover *handover);

@@ -17,11 +17,11 @@ static const char *next_entry(const char *entry, bool *well_formed,
     char name[NAME_MAX_BYTES + 1];
     const char *value = equals ? equals + 1 : NULL;
 
-    *well_formed = equals && equals > entry &&
-                   text_percent_decode(name, sizeof name, entry, (size_t)(equals - entry)) &&
-                   text_percent_decode(token, TOKEN_MAX_BYTES + 1, value,
-                                       length - (size_t)(value - entry)) &&
-                   *token;
+    *well_formed =
+        equals && equals > entry &&
+        text_percent_decode(name, sizeof name, entry, (size_t)(equals - entry)) &&
+        text_percent_decode(token, TOKEN_MAX_BYTES + 1, value, length - (size_t)(value - entry)) &&
+        *token;
     return entry[length] == ',' ? entry + length + 1 : NULL;
 }
 

@@ -11,7 +11,7 @@
 #include "token.h"
 
 enum {
-    POLL_FIRST_MS = 8, /* between two looks at a held lock, doubled each time, ... */
+    POLL_FIRST_MS = 8,  /* between two looks at a held lock, doubled each time, ... */
     POLL_MOST_MS = 200, /* ... up to this */
     /* -w ends on time, give or take 50 ms: the last question may still be answered, and what
      * was not answered is taken back. */
@@ -29,7 +29,8 @@ static void say_when(char *text, size_t size, int64_t wall_ms) {
 }
 
 void lock_describe_holder(char *text, size_t size, const struct answer *answer) {
-    char left[DURATION_TEXT_BYTES + 8] = "never expires", since[40], shortened[TOKEN_SHORT_BYTES];
+    char span[DURATION_TEXT_BYTES], left[DURATION_TEXT_BYTES + 8] = "never expires", since[40];
+    char shortened[TOKEN_SHORT_BYTES];
     struct token_holder holder;
 
     if (answer->ttl_ms == 0) {
@@ -37,8 +38,8 @@ void lock_describe_holder(char *text, size_t size, const struct answer *answer) 
         return;
     }
     if (answer->ttl_ms != TTL_NONE) {
-        duration_format(left, answer->ttl_ms);
-        strcat(left, " left");
+        duration_format(span, answer->ttl_ms);
+        snprintf(left, sizeof left, "%s left", span);
     }
     if (!token_read(answer->holder, &holder)) {
         token_shorten(shortened, answer->holder);

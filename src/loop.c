@@ -62,8 +62,8 @@ static bool signals_stop(struct loop *loop) {
 }
 
 static bool timer_set(struct loop *loop, int64_t deadline_ms) {
-    struct itimerspec at = {.it_value = {.tv_sec = deadline_ms / 1000,
-                                         .tv_nsec = deadline_ms % 1000 * 1000000}};
+    struct itimerspec at = {
+        .it_value = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000}};
 
     if (loop->timer < 0)
         loop->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -6,10 +6,7 @@
 
 #include "text.h"
 
-enum {
-    TAKE = FOR_ACQUIRE | FOR_RUN,
-    OWN = FOR_RELEASE | FOR_EXTEND | FOR_REACQUIRE | FOR_OWNED
-};
+enum { TAKE = FOR_ACQUIRE | FOR_RUN, OWN = FOR_RELEASE | FOR_EXTEND | FOR_REACQUIRE | FOR_OWNED };
 
 const struct option_row option_rows[OPTIONS] = {
     [OPT_NONBLOCK] = {'n', "nonblock", NULL, NULL, NULL, TAKE,
@@ -47,15 +44,13 @@ const struct option_row option_rows[OPTIONS] = {
     [OPT_KEY] = {0, "key", "FILE", "VLOCK_KEY", NULL, FOR_LOCKS, "TLS: our private key"},
     [OPT_SNI] = {0, "sni", "NAME", "VLOCK_SNI", NULL, FOR_LOCKS,
                  "TLS: the server's name to ask for and verify (default: the host)"},
-    [OPT_INSECURE] = {0, "insecure", NULL, NULL, NULL, FOR_LOCKS,
-                      "TLS: do not verify the server"},
+    [OPT_INSECURE] = {0, "insecure", NULL, NULL, NULL, FOR_LOCKS, "TLS: do not verify the server"},
     [OPT_CONNECT_TIMEOUT] = {0, "connect-timeout", "DUR", NULL, NULL, FOR_LOCKS,
                              "for one connection (default 5s)"},
     [OPT_REPLY_TIMEOUT] = {0, "reply-timeout", "DUR", NULL, NULL, FOR_LOCKS,
                            "for one reply (default 5s)"},
     [OPT_QUIET] = {'q', "quiet", NULL, NULL, NULL, FOR_LOCKS, "say nothing but errors"},
-    [OPT_VERBOSE] = {'v', "verbose", NULL, NULL, NULL, FOR_LOCKS,
-                     "say what happens on the wire"},
+    [OPT_VERBOSE] = {'v', "verbose", NULL, NULL, NULL, FOR_LOCKS, "say what happens on the wire"},
     [OPT_HELP] = {'h', "help", NULL, NULL, NULL, FOR_ALL, "print this help"},
     [OPT_VERSION] = {'V', "version", NULL, NULL, NULL, FOR_ALL, "print the version"},
 };

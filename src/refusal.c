@@ -34,7 +34,8 @@ static const struct refusal {
     {"ERR SELECT is not allowed", EXIT_CONFIG, false, "it has only database 0"},
     {"ERR AUTH", EXIT_REFUSED, false, "it wants no password, or another form of it"},
     {"ERR Client sent AUTH", EXIT_REFUSED, false, "it wants no password"},
-    {"WRONGTYPE", EXIT_PROTOCOL, false, "the key holds something that is no lock: choose another name"},
+    {"WRONGTYPE", EXIT_PROTOCOL, false,
+     "the key holds something that is no lock: choose another name"},
 };
 
 /* The error's own words, behind what a script that passed it on has put in front. */
@@ -87,8 +88,8 @@ enum outcome refusal_say(struct trouble *why, const char *address, const char *r
                            "%s answered '%s' to %s: it runs no scripts, so it cannot keep locks",
                            address, error, request);
     if (!found)
-        return trouble_say(why, FAILED, EXIT_PROTOCOL, "%s answered '%s' to %s: is it a lock server?",
-                           address, error, request);
+        return trouble_say(why, FAILED, EXIT_PROTOCOL,
+                           "%s answered '%s' to %s: is it a lock server?", address, error, request);
     return trouble_say(why, FAILED, found->status, "%s refused %s: %.*s: %s", address, request,
                        words_length(words(error)), words(error), found->advice);
 }

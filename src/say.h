@@ -19,15 +19,13 @@ struct say {
 void say_trouble(const struct say *say, const struct trouble *why);
 
 /* Something to know that is no error; silent with -q. */
-void say_note(const struct say *say, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void say_note(const struct say *say, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same, but not even -q silences it. */
-void say_loud(const struct say *say, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void say_loud(const struct say *say, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A line about the wire, with -v only. A function for struct access: `say` is a struct say. */
-void say_wire(void *say, const char *line);
+void say_wire(void *say, const char *text);
 
 /* Writes all of `length` bytes to stdout. False with errno set if they did not all go. */
 bool say_answer(const char *bytes, size_t length);

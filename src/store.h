@@ -28,10 +28,10 @@ struct access;
 struct store;
 
 enum {
-    NAME_MAX_BYTES = 512,     /* NAME, without prefix */
-    KEY_MAX_BYTES = 1024,     /* prefix and NAME */
-    TOKEN_MAX_BYTES = 512,    /* the value of the key */
-    REQUEST_ID_BYTES = 32     /* hex digits of 128 random bits */
+    NAME_MAX_BYTES = 512,  /* NAME, without prefix */
+    KEY_MAX_BYTES = 1024,  /* prefix and NAME */
+    TOKEN_MAX_BYTES = 512, /* the value of the key */
+    REQUEST_ID_BYTES = 32  /* hex digits of 128 random bits */
 };
 
 /* A time to live that does not end, in requests and answers; 0 never stands for it. */
@@ -114,8 +114,8 @@ enum outcome store_open(const struct address *address, const struct access *acce
 
 /* Sends `request` and waits for its answer, at most until `deadline_ms` (CLOCK_BOOTTIME), and
  * never longer for one connection or reply than `access` says.
- * `why` must not be NULL. STOPPED: the loop's handler ended the wait. UNSURE or STOPPED for ASK_ACQUIRE: the caller
- * owes an ASK_WITHDRAW with the same id. */
+ * `why` must not be NULL. STOPPED: the loop's handler ended the wait. UNSURE or STOPPED for
+ * ASK_ACQUIRE: the caller owes an ASK_WITHDRAW with the same id. */
 enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
                        struct answer *out, struct trouble *why);
 

@@ -35,10 +35,10 @@
 extern const struct store_kind store_valkey;
 
 enum {
-    CLAIM_MS = 30000,          /* a lock without expiry, until it is confirmed */
-    MARK_MS = 120000,          /* longer than TCP tries to deliver what a dead process sent */
-    PAUSE_FIRST_MS = 5,        /* before connecting again, doubled each time, ... */
-    PAUSE_MOST_MS = 250,       /* ... up to this */
+    CLAIM_MS = 30000,    /* a lock without expiry, until it is confirmed */
+    MARK_MS = 120000,    /* longer than TCP tries to deliver what a dead process sent */
+    PAUSE_FIRST_MS = 5,  /* before connecting again, doubled each time, ... */
+    PAUSE_MOST_MS = 250, /* ... up to this */
     SUFFIX_BYTES = 64
 };
 
@@ -117,8 +117,17 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
     char ms[24] = "0", last[24] = "", database[16] = "";
     const char *token = request->token ? request->token : "";
     const char *id = request->id ? request->id : "";
-    const char *argv[] = {whole ? "EVAL" : "EVALSHA", whole ? script->text : script->sha1,
-                          "3", request->key, keys.fence, keys.mark, token, id, ms, last, database};
+    const char *argv[] = {whole ? "EVAL" : "EVALSHA",
+                          whole ? script->text : script->sha1,
+                          "3",
+                          request->key,
+                          keys.fence,
+                          keys.mark,
+                          token,
+                          id,
+                          ms,
+                          last,
+                          database};
     enum { ARGC = sizeof argv / sizeof *argv };
     size_t lengths[ARGC];
 
@@ -132,7 +141,7 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
     if (request->kind == ASK_RECOVER)
         snprintf(last, sizeof last, "%llu", (unsigned long long)request->fence);
     else if (request->kind == ASK_RELEASE && request->tell)
-        strcpy(last, "tell");
+        snprintf(last, sizeof last, "tell");
     if (v->address->db)
         snprintf(database, sizeof database, "%u", v->address->db);
     for (unsigned i = 0; i < ARGC; i++)
@@ -173,12 +182,14 @@ static bool read_answer(const redisReply *reply, enum verdict *verdict, struct a
 
 /* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
 static enum outcome call(struct valkey *v, const struct script *script,
-                         const struct request *request, int64_t deadline_ms,
-                         enum verdict *verdict, struct answer *out, struct trouble *why) {
+                         const struct request *request, int64_t deadline_ms, enum verdict *verdict,
+                         struct answer *out, struct trouble *why) {
     redisReply *reply = NULL;
     enum outcome outcome = DONE;
 
-    for (int whole = 0; whole <= 1; whole++) {
+    /* A withdrawal may be the last that the server hears from us: it must not depend on a script
+     * that is loaded, nor on our being there to be told that it is not. */
+    for (int whole = request->kind == ASK_WITHDRAW; whole <= 1; whole++) {
         out->asked_ms = clock_now_ms();
         outcome = send_script(v, script, whole, request, why);
         if (outcome == DONE)

@@ -17,7 +17,7 @@ static enum outcome choose_token(struct context *ctx, struct trouble *why) {
     if (!*token || strlen(token) > TOKEN_MAX_BYTES || text_has_control(token))
         return trouble_say(why, FAILED, EXIT_USAGE,
                            "bad --token: 1 to %d bytes, no control characters", TOKEN_MAX_BYTES);
-    strcpy(ctx->token, token);
+    text_copy(ctx->token, sizeof ctx->token, token, strlen(token));
     return DONE;
 }
 

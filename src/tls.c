@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "openssl.h"
+#include "text.h"
 
 struct tls {
     struct openssl ssl;
@@ -133,10 +134,8 @@ static bool name_server(struct tls *tls) {
 
     if (is_literal(tls->server))
         return o->X509_VERIFY_PARAM_set1_ip_asc(o->SSL_get0_param(tls->session), tls->server) == 1;
-    if (strlen(tls->server) >= sizeof name)
-        return false;
-    strcpy(name, tls->server);
-    return o->SSL_ctrl(tls->session, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+    return text_copy(name, sizeof name, tls->server, strlen(tls->server)) &&
+           o->SSL_ctrl(tls->session, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
                        name) == 1 &&
            o->SSL_set1_host(tls->session, name) == 1;
 }

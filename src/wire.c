@@ -10,15 +10,11 @@
 
 #include "clock.h"
 #include "dial.h"
+#include "greeting.h"
+#include "outbox.h"
 #include "refusal.h"
+#include "replies.h"
 #include "tls.h"
-
-enum {
-    MOST_REPLY_BYTES = 1 << 20, /* of one reply; ours have at most some hundred */
-    MOST_ELEMENTS = 1024,       /* of one array; a hostile length is not allocated */
-    MOST_DEPTH = 8,             /* of arrays in arrays; hiredis frees them by recursion */
-    GREETINGS = 2
-};
 
 enum state { CLOSED, DIALING, SECURING, OPEN };
 
@@ -30,15 +26,11 @@ struct wire {
     struct dial dial;
     int fd;
     struct tls *tls;
-    redisReader *reader;
-    redisReplyObjectFunctions functions;             /* hiredis' own, but ... */
-    void *(*make_array)(const redisReadTask *, size_t); /* ... this one is asked first */
-    char *out; /* bytes to be sent: from out_at to out_length */
-    size_t out_at, out_length;
-    size_t reply_bytes;              /* of the reply that is coming in */
-    bool spoken;                     /* the server has said something on this connection */
-    bool asked;                      /* something was sent on it */
-    const char *greeting[GREETINGS]; /* commands of the greeting that are unanswered, in order */
+    struct replies replies;
+    struct outbox out;
+    bool spoken;                             /* the server has said something on this connection */
+    bool asked;                              /* something was sent on it */
+    const char *greeting[GREETING_COMMANDS]; /* those that are unanswered, in order */
     unsigned greetings;
     unsigned owed;
     int64_t limit_ms; /* the connection is to be there, or the reply, by then */
@@ -81,16 +73,10 @@ void wire_drop(struct wire *wire) {
     tls_close(wire->tls);
     if (wire->fd >= 0)
         close(wire->fd);
-    if (wire->reader)
-        redisReaderFree(wire->reader);
-    if (wire->out)
-        explicit_bzero(wire->out, wire->out_length); /* a password may have been in it */
-    free(wire->out);
+    replies_end(&wire->replies);
+    outbox_clear(&wire->out);
     wire->tls = NULL;
     wire->fd = -1;
-    wire->reader = NULL;
-    wire->out = NULL;
-    wire->out_at = wire->out_length = wire->reply_bytes = 0;
     wire->spoken = wire->asked = wire->refused = false;
     wire->greetings = wire->owed = 0;
     wire->state = CLOSED;
@@ -118,74 +104,21 @@ bool wire_greets_anew(struct wire *wire) {
     return anew;
 }
 
-/* Adds one command to what is to be sent. False: out of memory. */
-static bool queue(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths) {
-    char *command, *larger;
-    long long length = redisFormatCommandArgv(&command, (int)argc, argv, lengths);
+/* Queues what a fresh connection says before anything else. */
+static bool greet(struct wire *wire) {
+    struct greeting_command commands[GREETING_COMMANDS];
+    unsigned count = greeting_commands(wire->access, wire->without_hello, commands);
+    bool queued = true;
 
-    if (length < 0)
-        return false;
-    larger = malloc(wire->out_length + (size_t)length);
-    if (larger) {
-        if (wire->out)
-            memcpy(larger, wire->out, wire->out_length);
-        memcpy(larger + wire->out_length, command, (size_t)length);
-        if (wire->out)
-            explicit_bzero(wire->out, wire->out_length);
-        free(wire->out);
-        wire->out = larger;
-        wire->out_length += (size_t)length;
+    for (unsigned i = 0; i < count && queued; i++) {
+        size_t lengths[GREETING_WORDS];
+        for (unsigned j = 0; j < commands[i].count; j++)
+            lengths[j] = strlen(commands[i].words[j]);
+        wire->greeting[wire->greetings++] = commands[i].words[0];
+        note(wire, "> %s", commands[i].shown);
+        queued = outbox_add(&wire->out, commands[i].count, commands[i].words, lengths);
     }
-    explicit_bzero(command, (size_t)length);
-    redisFreeCommand(command);
-    return larger != NULL;
-}
-
-static bool greet(struct wire *wire, const char *shown, unsigned argc, const char **argv) {
-    size_t lengths[8];
-
-    for (unsigned i = 0; i < argc; i++)
-        lengths[i] = strlen(argv[i]);
-    wire->greeting[wire->greetings++] = argv[0];
-    note(wire, "> %s", shown);
-    return queue(wire, argc, argv, lengths);
-}
-
-/* A user without a password is one too: the server knows whether that will do. */
-static bool has_password(const struct wire *wire) {
-    return (wire->access->password && *wire->access->password) ||
-           (wire->access->user && *wire->access->user);
-}
-
-static bool greet_with_password(struct wire *wire) {
-    const char *user = wire->access->user;
-    const char *password = wire->access->password ? wire->access->password : "";
-    const char *hello[] = {"HELLO",  "3",       "AUTH", user && *user ? user : "default",
-                           password, "SETNAME", "vlock"};
-    const char *auth[3] = {"AUTH", user, password};
-    const char *guard[] = {"SUBSCRIBE", "vlock:guard"};
-
-    /* If the server does not accept the user, the connection stays what it was: perhaps one of
-     * a default user who may do everything, and what stands behind would be done in his name.
-     * It also stays in RESP2 then, where a connection that has subscribed to something runs no
-     * other commands; in RESP3, after a HELLO that succeeded, it does. So this subscription
-     * makes the server itself drop what must not happen. */
-    if (!wire->without_hello)
-        return greet(wire, "HELLO 3 AUTH (user) (password) SETNAME vlock", 7, hello) &&
-               (!user || !*user || greet(wire, "SUBSCRIBE vlock:guard", 2, guard));
-    if (user && *user)
-        return greet(wire, "AUTH (user) (password)", 3, auth);
-    auth[1] = password;
-    return greet(wire, "AUTH (password)", 2, auth);
-}
-
-/* What a fresh connection says before anything else. */
-static bool greetings(struct wire *wire) {
-    const char *hello[] = {"HELLO", "3", "SETNAME", "vlock"};
-
-    if (has_password(wire))
-        return greet_with_password(wire);
-    return wire->without_hello || greet(wire, "HELLO 3 SETNAME vlock", 4, hello);
+    return queued;
 }
 
 static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
@@ -201,29 +134,6 @@ static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
     return outcome;
 }
 
-/* Makes an array of a reply, unless it is nested too deep. */
-static void *make_array(const redisReadTask *task, size_t elements) {
-    const struct wire *wire = task->privdata;
-    unsigned depth = 0;
-
-    for (const redisReadTask *up = task; up; up = up->parent)
-        depth++;
-    return depth > MOST_DEPTH ? NULL : wire->make_array(task, elements);
-}
-
-static bool make_reader(struct wire *wire) {
-    wire->reader = redisReaderCreate();
-    if (!wire->reader)
-        return false;
-    wire->functions = *wire->reader->fn;
-    wire->make_array = wire->functions.createArray;
-    wire->functions.createArray = make_array;
-    wire->reader->fn = &wire->functions;
-    wire->reader->privdata = wire;
-    wire->reader->maxelements = MOST_ELEMENTS;
-    return true;
-}
-
 static enum outcome no_memory(struct trouble *why) {
     return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
 }
@@ -235,7 +145,7 @@ static enum outcome start(struct wire *wire, struct trouble *why) {
     note(wire, "connect to %s", wire->address->shown);
     wire->state = DIALING;
     wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
-    if (!make_reader(wire) || !greetings(wire))
+    if (!replies_begin(&wire->replies) || !greet(wire))
         return no_memory(why);
     outcome = dial_start(&wire->dial, wire->address, &fd, why);
     return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
@@ -255,7 +165,7 @@ enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, cons
     }
     if (wire->state == CLOSED)
         outcome = start(wire, why);
-    if (outcome == DONE && !queue(wire, argc, argv, lengths))
+    if (outcome == DONE && !outbox_add(&wire->out, argc, argv, lengths))
         outcome = no_memory(why);
     if (outcome != DONE)
         wire_drop(wire);
@@ -295,28 +205,21 @@ static enum outcome nonsense(struct wire *wire, const char *what, struct trouble
 
 /* Sends what is queued, as far as the socket takes it. */
 static void flush(struct wire *wire) {
-    while (wire->out_at < wire->out_length) {
-        const char *from = wire->out + wire->out_at;
-        size_t left = wire->out_length - wire->out_at;
-        ssize_t sent = wire->tls ? tls_write(wire->tls, from, left)
-                                 : send(wire->fd, from, left, MSG_NOSIGNAL);
+    while (wire->out.bytes) {
+        const char *from = wire->out.bytes + wire->out.at;
+        size_t left = wire->out.length - wire->out.at;
+        ssize_t sent =
+            wire->tls ? tls_write(wire->tls, from, left) : send(wire->fd, from, left, MSG_NOSIGNAL);
         if (sent > 0) {
             wire->asked = true;
-            wire->out_at += (size_t)sent;
-        } else if (sent < 0 && errno == EINTR) {
-            continue;
+            outbox_sent(&wire->out, (size_t)sent);
         } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             return;
-        } else {
-            /* What the server said before it closed (why, perhaps) is still to be read. */
-            wire->out_at = wire->out_length;
+        } else if (sent == 0 || errno != EINTR) {
+            /* Broken. What the server said before it closed (why, perhaps) is still to be read. */
+            outbox_clear(&wire->out);
         }
     }
-    if (wire->out)
-        explicit_bzero(wire->out, wire->out_length);
-    free(wire->out);
-    wire->out = NULL;
-    wire->out_at = wire->out_length = 0;
 }
 
 /* Reads what has come. */
@@ -337,11 +240,8 @@ static enum outcome take_in(struct wire *wire, struct trouble *why) {
     if (!wire->spoken && !wire->tls && (bytes[0] == 0x15 || bytes[0] == 0x16))
         return nonsense(wire, "speaks TLS: use valkeys://", why);
     wire->spoken = true;
-    wire->reply_bytes += (size_t)got;
-    if (wire->reply_bytes > MOST_REPLY_BYTES)
+    if (!replies_feed(&wire->replies, bytes, (size_t)got))
         return nonsense(wire, "answers without end", why);
-    if (redisReaderFeed(wire->reader, bytes, (size_t)got) != REDIS_OK)
-        return nonsense(wire, "answers something that is no Redis protocol", why);
     return DONE;
 }
 
@@ -362,7 +262,7 @@ static enum outcome step(struct wire *wire, bool readable, struct trouble *why) 
         wire->state = OPEN;
         wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
     }
-    if (outcome == DONE && wire->state == OPEN && wire->out)
+    if (outcome == DONE && wire->state == OPEN && wire->out.bytes)
         flush(wire);
     else if (outcome == DONE && wire->state == OPEN && readable)
         return take_in(wire, why); /* drops the connection itself */
@@ -373,62 +273,48 @@ static enum outcome step(struct wire *wire, bool readable, struct trouble *why) 
     return outcome;
 }
 
-static bool knows_no_hello(const char *error) {
-    return strstr(error, "unknown command") || refusal_is(error, "NOPROTO") ||
-           strstr(error, "unsupported command") || strstr(error, "wrong number of arg");
-}
-
 /* Takes the reply to the oldest unanswered greeting. */
 static void greeting_answered(struct wire *wire, const redisReply *reply) {
     const char *command = wire->greeting[0];
 
     wire->greetings--;
     memmove(wire->greeting, wire->greeting + 1, sizeof wire->greeting - sizeof *wire->greeting);
-    if (reply->type != REDIS_REPLY_ERROR)
+    if (reply->type == REDIS_REPLY_ERROR)
+        note(wire, "< %s: %s", command, reply->str);
+    switch (greeting_read(command, reply)) {
+    case GREETING_FINE:
         return;
-    note(wire, "< %s: %s", command, reply->str);
-    if (strcmp(command, "SUBSCRIBE") == 0)
-        return; /* not allowed to: the guard is missing, the rest is as it would be */
-    if (strcmp(command, "HELLO") == 0 && knows_no_hello(reply->str)) {
+    case GREETING_NO_HELLO:
         wire->without_hello = true;
-        wire->greets_anew = has_password(wire);
+        wire->greets_anew = greeting_logs_in(wire->access);
+        return;
+    case GREETING_REFUSED:
+        if (!wire->refused)
+            refusal_say(&wire->refusal, wire->address->shown, command, reply->str);
+        wire->refused = true;
         return;
     }
-    if (!wire->refused)
-        refusal_say(&wire->refusal, wire->address->shown, command, reply->str);
-    wire->refused = true;
-}
-
-/* In RESP3 the answer to SUBSCRIBE comes as a push. */
-static bool confirms_guard(const struct wire *wire, const redisReply *push) {
-    return wire->greetings && strcmp(wire->greeting[0], "SUBSCRIBE") == 0 && push->elements > 0 &&
-           push->element[0]->type == REDIS_REPLY_STRING &&
-           strcmp(push->element[0]->str, "subscribe") == 0;
 }
 
 /* The next reply that somebody waits for, if it is there: *reply, else NULL. */
 static enum outcome next_reply(struct wire *wire, redisReply **reply, struct trouble *why) {
     for (;;) {
-        void *got = NULL;
-        redisReply *one;
-        if (redisReaderGetReply(wire->reader, &got) != REDIS_OK)
+        redisReply *one = NULL;
+        bool push;
+        if (!replies_next(&wire->replies, &one))
             return nonsense(wire, "answers something that is no Redis protocol", why);
-        if (!got)
+        if (!one)
             return DONE;
-        wire->reply_bytes = 0;
-        one = got;
-        if (one->type == REDIS_REPLY_PUSH && !confirms_guard(wire, one)) {
-            freeReplyObject(one);
-        } else if (wire->greetings) {
+        push = one->type == REDIS_REPLY_PUSH;
+        if (wire->greetings && (!push || greeting_is_answer(wire->greeting[0], one))) {
             greeting_answered(wire, one);
-            freeReplyObject(one);
-        } else if (wire->owed) {
+        } else if (!push && wire->owed) {
             wire->owed--;
-            freeReplyObject(one);
-        } else {
+        } else if (!push) {
             *reply = one;
             return DONE;
         }
+        freeReplyObject(one);
     }
 }
 
@@ -461,9 +347,9 @@ static enum outcome sleep_on(struct wire *wire, int64_t deadline_ms, bool *reada
     else if (wire->state == SECURING)
         own.events = tls_events(wire->tls);
     else if (wire->tls)
-        own.events = POLLIN | (wire->out ? tls_events(wire->tls) : 0);
+        own.events = POLLIN | (wire->out.bytes ? tls_events(wire->tls) : 0);
     else
-        own.events = wire->out ? POLLIN | POLLOUT : POLLIN;
+        own.events = wire->out.bytes ? POLLIN | POLLOUT : POLLIN;
     wake = loop_wait(wire->loop, watched, count, wake_ms);
     *readable = wake == WAKE_READY;
     if (wake == WAKE_STOP) {

@@ -7,6 +7,7 @@ main
 cmd_*
 help completion
 handover
+take
 command
 context
 ending
@@ -19,7 +20,8 @@ child* guard
 store_*
 wire lockfile
 record localdir
-dial tls refusal
+dial tls greeting replies outbox
+refusal
 openssl
 duration
 store
@@ -33,7 +35,7 @@ never='
 lock lock_* lease : store_* wire record localdir lockfile
 child* guard : lock lock_* lockfile lease store* token*
 !store_valkey* : scripts
-!store_valkey*|wire*|tls*|dial*|openssl*|refusal* : hiredis/*
+!store_valkey*|wire*|greeting*|replies*|outbox* : hiredis/*
 '
 cd "$(dirname "$0")/../src"
 grep -HnE '^ *# *include *("|<hiredis)' ./*.[ch] | awk -v layers="$layers" -v never="$never" '
