@@ -551,8 +551,7 @@ ended_by() {
 
 @test "run keeps a short lease alive" {
     gives 0 run -t 500ms "$K" -- sh -c '
-        for i in 1 2 3 4 5 6 7 8; do
-            sleep 0.25
+        for i in 1 2 3 4 5 6 7 8; do sleep 0.25
             "$VLOCK_BIN" -q owned "$VLOCK_NAME" || exit 9
         done'
 }
