@@ -2,14 +2,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-void child_found_take(struct child_found *found) {
+static char **copy(char **argv) {
+    size_t count = 1;
+    char **made;
+
+    while (argv[count - 1])
+        count++;
+    made = calloc(count, sizeof *made);
+    if (made)
+        memcpy(made, argv, count * sizeof *made);
+    return made;
+}
+
+void child_found_free(struct child_found *found) {
+    free(found->argv);
+    found->argv = NULL;
+}
+
+void child_found_take(struct child_found *found, char **argv) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, normal = {.sa_handler = SIG_DFL};
 
-    *found = (struct child_found){0};
+    *found = (struct child_found){.argv = copy(argv)};
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
             found->closed[fd] = true;
@@ -25,23 +43,82 @@ void child_found_restore(const struct child_found *found, const sigset_t *mask) 
     sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
+/* Executes the file at `path`; as a shell script if it is executable but in no format that the
+ * kernel knows, as execvp(3) of some C libraries does and users of flock(1) expect. Returns only
+ * if it failed. `shell` has room for "sh" and the path in front of the arguments. */
+static void execute(const char *path, char *const argv[], char **shell) {
+    execve(path, argv, environ);
+    if (errno != ENOEXEC)
+        return;
+    memcpy(&shell[1], &path, sizeof path); /* as in execve(2), nobody writes to it */
+    execve("/bin/sh", shell, environ);
+}
+
+/* Looks for the program as a shell does. Returns the errno of the failure. */
+static int search_and_execute(char *const argv[], char **shell) {
+    const char *path = getenv("PATH"), *name = argv[0];
+    char file[4096 + 256];
+    int error = ENOENT;
+
+    if (!*name)
+        return ENOENT;
+    if (strchr(name, '/')) {
+        execute(name, argv, shell);
+        return errno;
+    }
+    for (path = path ? path : "/usr/local/bin:/bin:/usr/bin"; path;) {
+        size_t length = strcspn(path, ":"), rest = strlen(name) + 2;
+        if (length + rest <= sizeof file) {
+            memcpy(file, path, length);
+            file[length] = '/';
+            memcpy(file + length + 1, name, rest - 1);
+            execute(length ? file : name, argv, shell); /* an empty part is this directory */
+            if (errno == EACCES)
+                error = EACCES; /* there may be another one further on */
+            else if (errno != ENOENT && errno != ENOTDIR)
+                return errno;
+        }
+        path = path[length] ? path + length + 1 : NULL;
+    }
+    return error;
+}
+
+/* Room for argv with "sh" and a path in front. */
+static char **shell_arguments(char *const argv[]) {
+    static char sh[] = "sh";
+    size_t count = 0;
+    char **made;
+
+    while (argv[count])
+        count++;
+    made = calloc(count + 2, sizeof *made);
+    if (made) {
+        made[0] = sh;
+        memcpy(made + 2, argv + 1, count * sizeof *made);
+    }
+    return made;
+}
+
 /* vfork: the child borrows our memory until it executes the command, and we sleep meanwhile.
  * fork would copy page tables for nothing, at 30 to 80 % of a hand-over. Between the two only
- * system calls happen, nothing is returned from, and no handler of ours can run: vlock has
+ * system calls happen and nothing is allocated, and no handler of ours can run: vlock has
  * none. */
 enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
                          const sigset_t *mask, struct trouble *why) {
+    char **shell = shell_arguments(argv);
     volatile int error = 0;
-    pid_t pid = vfork();
+    pid_t pid = shell ? vfork() : -1;
+    int fork_error = errno;
 
     if (pid == 0) {
         child_found_restore(found, mask);
-        execvp(argv[0], argv);
-        error = errno;
+        error = search_and_execute(argv, shell);
         _exit(EXIT_NOT_FOUND);
     }
+    free(shell);
     if (pid < 0)
-        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s",
+                           strerror(fork_error));
     if (error) {
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             ;

@@ -18,6 +18,7 @@
 struct child_found {
     struct sigaction pipe, chld;
     bool closed[3]; /* standard descriptors that were closed */
+    char **argv;    /* a copy of the arguments, ended by NULL: parsing reorders them */
 };
 
 struct child {
@@ -29,7 +30,9 @@ struct child {
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
  * (they are closed again in the command); ignores SIGPIPE, so that a lost reader is an error
  * that can be handled; lets SIGCHLD arrive even if our parent ignored it. */
-void child_found_take(struct child_found *found);
+void child_found_take(struct child_found *found, char **argv);
+
+void child_found_free(struct child_found *found);
 
 /* Undoes child_found_take() in this process, and sets the signal mask `mask`. For a process
  * that is about to be something else. */

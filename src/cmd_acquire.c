@@ -59,7 +59,7 @@ int cmd_acquire(const struct options *options, const struct child_found *found) 
     int status;
 
     handover_init(&a.handover);
-    outcome = context_open(&a.ctx, options, false, &why);
+    outcome = context_open(&a.ctx, options, found, false, &why);
     if (outcome == DONE)
         outcome = acquire(&a, found, &why);
     status = take_status(&a.take, &a.ctx, outcome, &why);

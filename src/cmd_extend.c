@@ -30,8 +30,7 @@ int cmd_extend(const struct options *options, const struct child_found *found) {
     enum outcome outcome;
     int64_t ms = 0;
 
-    (void)found;
-    outcome = context_open(&ctx, options, false, &why);
+    outcome = context_open(&ctx, options, found, false, &why);
     if (outcome == DONE && (!duration_parse(options->operands[1], &ms) || ms == 0))
         outcome = trouble_say(&why, FAILED, EXIT_USAGE,
                               "bad DUR '%s': use a number with ms, s, m, h or d, as in 30s",

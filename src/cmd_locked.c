@@ -8,8 +8,7 @@ int cmd_locked(const struct options *options, const struct child_found *found) {
     struct answer answer;
     enum outcome outcome;
 
-    (void)found;
-    outcome = context_open(&ctx, options, false, &why);
+    outcome = context_open(&ctx, options, found, false, &why);
     if (outcome == DONE)
         outcome = context_store(&ctx, &why);
     if (outcome == DONE) {

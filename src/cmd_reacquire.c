@@ -45,8 +45,7 @@ int cmd_reacquire(const struct options *options, const struct child_found *found
     enum outcome outcome;
     int64_t ttl_ms = 0;
 
-    (void)found;
-    outcome = context_open(&ctx, options, false, &why);
+    outcome = context_open(&ctx, options, found, false, &why);
     if (outcome == DONE)
         outcome = context_token(&ctx, &why);
     if (outcome == DONE)

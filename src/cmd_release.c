@@ -25,8 +25,7 @@ int cmd_release(const struct options *options, const struct child_found *found) 
     struct context ctx;
     enum outcome outcome;
 
-    (void)found;
-    outcome = context_open(&ctx, options, false, &why);
+    outcome = context_open(&ctx, options, found, false, &why);
     if (outcome == DONE)
         outcome = context_token(&ctx, &why);
     if (outcome != DONE && why.status == EXIT_NO_TOKEN && if_held) {

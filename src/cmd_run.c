@@ -240,7 +240,7 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     enum outcome outcome;
     int status, signal;
 
-    outcome = context_open(&run.ctx, options, true, &why);
+    outcome = context_open(&run.ctx, options, found, true, &why);
     if (outcome == DONE)
         outcome = take(&run, &why);
     if (outcome == DONE)

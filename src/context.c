@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "duration.h"
+#include "sibling.h"
 #include "text.h"
 
 extern char **environ;
@@ -107,12 +108,13 @@ static enum outcome timeout(const struct context *ctx, enum option option, int64
 }
 
 enum outcome context_open(struct context *ctx, const struct options *options,
-                          bool name_from_environment, struct trouble *why) {
+                          const struct child_found *found, bool name_from_environment,
+                          struct trouble *why) {
     enum exit_status status;
     const char *prefix;
     enum outcome outcome;
 
-    *ctx = (struct context){.options = options, .hold.fd = -1};
+    *ctx = (struct context){.options = options, .found = found, .hold.fd = -1};
     ctx->say.quiet = options->value[OPT_QUIET] != NULL;
     ctx->say.verbose = options->value[OPT_VERBOSE] != NULL;
     ctx->prefix = "";
@@ -276,7 +278,7 @@ static enum outcome find_address(struct context *ctx, struct trouble *why) {
         return trouble_say(why, FAILED, EXIT_DATA,
                            "the token file '%s' is for the store %s, not %s", ctx->token_path,
                            ctx->file.store, ctx->address.shown);
-    return outcome;
+    return outcome == DONE ? sibling_become(&ctx->address, ctx->found, why) : outcome;
 }
 
 static const char *user_name(char *text, size_t size) {

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "child.h"
 #include "loop.h"
 #include "options.h"
 #include "say.h"
@@ -24,6 +25,7 @@
 
 struct context {
     const struct options *options;
+    const struct child_found *found;
     struct say say;
     struct loop loop;
     const char *name;            /* NAME as given */
@@ -43,7 +45,8 @@ struct context {
 
 /* NAME is the first operand; with `name_from_environment` VLOCK_NAME if there is none. */
 enum outcome context_open(struct context *ctx, const struct options *options,
-                          bool name_from_environment, struct trouble *why);
+                          const struct child_found *found, bool name_from_environment,
+                          struct trouble *why);
 
 /* --token, --token-file, VLOCK_TOKEN_FILE, VLOCK_TOKEN. LOST/66 if there is no token at all;
  * FAILED/66 if the token file that is named is missing, FAILED/65 if it is for another lock. */

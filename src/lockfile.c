@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "noreplace.h"
 #include "record.h"
 #include "text.h"
 
@@ -68,7 +69,7 @@ static bool publish_draft(int dir, int fd, const char *temporary, const char *na
 
     descriptor_path(path, fd);
     if (*temporary)
-        result = renameat2(dir, temporary, dir, name, RENAME_NOREPLACE);
+        result = noreplace_rename(dir, temporary, name);
     else
         result = linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
     return result == 0 || errno == EEXIST;

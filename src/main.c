@@ -63,20 +63,38 @@ static int refuse(bool shell, const struct trouble *why) {
     return (int)why->status;
 }
 
-int main(int argc, char **argv) {
-    struct child_found found;
-    struct options options;
-    struct trouble why = {0};
+static int version(const struct child_found *found) {
+    puts("vlock " VLOCK_VERSION);
+    return fflush(stdout) == 0 && !found->closed[1] ? EXIT_DONE : EXIT_CANNOT_WRITE;
+}
+
+static int run(char **argv, const struct child_found *found) {
     const struct command *command;
     bool shell = wants_shell(argv);
+    struct options options;
+    struct trouble why = {0};
 
-    child_found_take(&found);
-    if (options_parse(argc > 0 ? argv + 1 : argv, &options, &why) != DONE)
+    if (options_parse(*argv ? argv + 1 : argv, &options, &why) != DONE)
         return refuse(shell, &why);
-    if (options.value[OPT_VERSION]) {
-        puts("vlock " VLOCK_VERSION);
-        return fflush(stdout) == 0 && !found.closed[1] ? EXIT_DONE : EXIT_CANNOT_WRITE;
-    }
+    if (options.value[OPT_VERSION])
+        return version(found);
     command = choose(&options, &why);
-    return command ? command->run(&options, &found) : refuse(shell, &why);
+    return command ? command->run(&options, found) : refuse(shell, &why);
+}
+
+int main(int argc, char **argv) {
+    struct child_found found;
+    struct trouble why = {0};
+    int status;
+
+    (void)argc; /* argv ends with NULL, also where it is empty */
+    child_found_take(&found, argv);
+    if (found.argv) {
+        status = run(argv, &found);
+    } else {
+        trouble_say(&why, FAILED, EXIT_SYSTEM, "out of memory");
+        status = refuse(wants_shell(argv), &why);
+    }
+    child_found_free(&found);
+    return status;
 }

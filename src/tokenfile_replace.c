@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "noreplace.h"
 #include "tokenfile_part.h"
 
 enum outcome tokenfile_say_unwritable(const char *path, int error, struct trouble *why) {
@@ -98,7 +99,7 @@ enum outcome tokenfile_check_replaceable(int directory, const char *base, const 
 static int rename_to_nothing(const struct tokenfile_draft *draft) {
     int directory = draft->directory;
 
-    if (renameat2(directory, draft->temporary, directory, draft->base, RENAME_NOREPLACE) == 0)
+    if (noreplace_rename(directory, draft->temporary, draft->base) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return errno;

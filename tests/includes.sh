@@ -10,7 +10,7 @@ handover
 take
 command
 context
-ending
+ending sibling
 say options
 tokenfile*
 lock lock_*
@@ -28,7 +28,7 @@ store
 loop
 address address_*
 trouble
-clock text exits scripts
+clock text exits scripts noreplace
 '
 # What a room leaves alone although it stands lower.
 never='
