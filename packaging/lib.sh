@@ -48,7 +48,7 @@ without_services() (
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
         as_root chmod 755 "$guard"
     fi
-    "$@"
+    "$@" || exit
     for server; do # a package's name or the path of its .deb
         server=${server##*/}
         case $server in
@@ -81,6 +81,17 @@ all_offered() {
     done
 }
 
+# need, for those of the packages that this release of the system has at all.
+wish() {
+    # shellcheck disable=SC2046 # package names hold no blanks
+    set -- $(missing "$@")
+    [ $# -gt 0 ] || return 0
+    all_offered "$@" || apt_update
+    for wished; do
+        ! offers "$wished" 0 || need "$wished"
+    done
+}
+
 # The distribution's mirror, from the machine's own apt configuration, whatever its format.
 # Its lists must be there; the first time they may not be.
 mirror() {
@@ -88,8 +99,10 @@ mirror() {
     # shellcheck disable=SC2016 # $(...) is apt's here
     apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(RELEASE) $(REPO_URI)' 2>/dev/null |
         awk -v c="$codename" '
-            ($1 == "Debian" || $1 == "Ubuntu") && $2 == c { if (!uri || $3 == c && !exact) uri = $4 }
-            $3 == c { exact = 1 }
+            ($1 == "Debian" || $1 == "Ubuntu") && $2 == c {
+                if (!uri || ($3 == c && !exact)) uri = $4
+                if ($3 == c) exact = 1
+            }
             END { if (!uri) exit 1; print uri }'
 }
 

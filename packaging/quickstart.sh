@@ -11,6 +11,7 @@ title() { printf '\n== %s\n' "$*"; }
 
 title "what building needs"
 need gcc libc6-dev make cmake pkg-config libssl-dev
+wish musl-dev # for a faster start; see cmake/musl.cmake
 sh packaging/get-hiredis.sh
 
 title "build"

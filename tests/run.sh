@@ -16,9 +16,7 @@ need gcc libc6-dev make cmake pkg-config libssl-dev \
     bats shellcheck clang bash zsh fish mandoc jq openssl procps python3 python3-redis util-linux \
     redis-server redis-tools
 # Their version is pinned: another release that has none of it leaves the style tests out.
-for tool in clang-format-14 clang-tidy-14; do
-    ! offers "$tool" 0 || need "$tool"
-done
+wish clang-format-14 clang-tidy-14 musl-dev
 backport valkey-server valkey-tools
 sh packaging/get-hiredis.sh
 
