@@ -98,7 +98,7 @@ files() {
             case ${file##*/} in
                 style.bats) [ "$build" = "${builds%% *}" ] || continue ;;
                 *.bats) ;;
-                *) [ -f "$file" ] && [ -x "$file" ] || continue ;;
+                *) [ -x "$file" ] || continue ;;
             esac
             if asked "$file" "$@"; then
                 say "$file"
