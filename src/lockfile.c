@@ -22,22 +22,15 @@ enum {
     DESCRIPTOR_PATH_BYTES = 32
 };
 
-/* FNV-1a, 64 bits: two long names of one hash are an error for the second one, no more. */
-static uint64_t hash(const char *key) {
-    uint64_t sum = 0xcbf29ce484222325;
-
-    for (; *key; key++)
-        sum = (sum ^ (unsigned char)*key) * 0x100000001b3;
-    return sum;
-}
-
 void lockfile_init(struct lockfile *file, const char *key) {
     char encoded[LOCKFILE_NAME_BYTES - 2];
 
     *file = (struct lockfile){.fd = -1, .living = -1};
     snprintf(file->key, sizeof file->key, "%s", key);
+    /* Two long names of one hash are an error for the second one, no more. */
     if (!text_percent_encode(encoded, sizeof encoded, key, "-_."))
-        snprintf(file->name, sizeof file->name, "=%016llx", (unsigned long long)hash(key));
+        snprintf(file->name, sizeof file->name, "=%016llx",
+                 (unsigned long long)record_hash(key, strlen(key)));
     else if (encoded[0] == '.')
         snprintf(file->name, sizeof file->name, "%%2E%s", encoded + 1);
     else

@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct head) == 168, "the layout has no padding");
 _Static_assert(sizeof(off_t) == 8, "fences are used as offsets: _FILE_OFFSET_BITS must be 64");
 _Static_assert(sizeof(struct head) + sizeof(struct record) <= SLOT_BYTES, "a slot holds it all");
 
-static uint64_t checksum(const char *bytes, size_t length) {
+uint64_t record_hash(const char *bytes, size_t length) {
     uint64_t sum = 0xcbf29ce484222325;
 
     for (size_t i = 0; i < length; i++)
@@ -78,7 +78,7 @@ static size_t encode(char slot[SLOT_BYTES], struct record *record, uint64_t sequ
         used += length;
     }
     memcpy(slot, &head, sizeof head);
-    head.checksum = checksum(slot + sizeof head.checksum, used - sizeof head.checksum);
+    head.checksum = record_hash(slot + sizeof head.checksum, used - sizeof head.checksum);
     memcpy(slot, &head.checksum, sizeof head.checksum);
     return used;
 }
@@ -124,7 +124,7 @@ static bool decode(const char *slot, struct record *out) {
 
     memcpy(&head, slot, sizeof head);
     if (head.magic != magic || head.version != RECORD_VERSION || !head_makes_sense(&head, &used) ||
-        head.checksum != checksum(slot + sizeof head.checksum, used - sizeof head.checksum))
+        head.checksum != record_hash(slot + sizeof head.checksum, used - sizeof head.checksum))
         return false;
     *out = (struct record){
         .sequence = head.sequence,
@@ -230,28 +230,39 @@ bool record_was_freed(const struct record *record, const char *id) {
     return false;
 }
 
-/* The first line of a file, as far as it fits. */
-static bool read_line(const char *path, char *line, size_t size) {
+/* The first line of a file, as far as it fits. 0 or errno. */
+static int read_line(const char *path, char *line, size_t size) {
     int fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, line, size - 1);
+    int reason = length < 0 ? errno : 0;
 
     if (fd >= 0)
         close(fd);
     line[length > 0 ? length : 0] = '\0';
     line[strcspn(line, "\n")] = '\0';
-    return length > 0;
+    return reason;
 }
 
-bool record_here(struct record_place *out) {
+enum outcome record_here(struct record_place *out, struct trouble *why) {
+    static const char machine_id[] = "/etc/machine-id";
+    struct record_place here;
     struct utsname host;
+    int reason = read_line(machine_id, here.machine, sizeof here.machine);
 
+    if (reason != 0 && reason != ENOENT)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot read '%s': %s", machine_id,
+                           strerror(reason));
     /* Images without an id, or with "uninitialized" for one, are told apart by host name. */
-    if (!read_line("/etc/machine-id", out->machine, sizeof out->machine) ||
-        strlen(out->machine) != MACHINE_ID_BYTES ||
-        strspn(out->machine, "0123456789abcdef") != MACHINE_ID_BYTES) {
+    if (strlen(here.machine) != MACHINE_ID_BYTES ||
+        strspn(here.machine, "0123456789abcdef") != MACHINE_ID_BYTES) {
         uname(&host); /* fails for a bad address only */
-        snprintf(out->machine, sizeof out->machine, "host:%s", host.nodename);
+        snprintf(here.machine, sizeof here.machine, "host:%s", host.nodename);
     }
-    return read_line("/proc/sys/kernel/random/boot_id", out->boot, sizeof out->boot) &&
-           strlen(out->boot) == RECORD_BOOT_BYTES;
+    reason = read_line("/proc/sys/kernel/random/boot_id", here.boot, sizeof here.boot);
+    if (reason != 0 || strlen(here.boot) != RECORD_BOOT_BYTES)
+        return trouble_say(why, FAILED, EXIT_SYSTEM,
+                           "the kernel does not tell this boot from earlier ones (%s): mount /proc",
+                           reason ? strerror(reason) : "no boot id");
+    *out = here;
+    return DONE;
 }

@@ -77,8 +77,12 @@ enum record_state {
     RECORD_UNREADABLE     /* errno says why */
 };
 
-/* The place where we are. False if the kernel does not tell (no /proc). */
-bool record_here(struct record_place *out);
+/* The place where we are. FAILED/71 if the kernel does not tell (no /proc), or the machine's id is
+ * there and cannot be read just now: by another id our own locks would be somebody else's. */
+enum outcome record_here(struct record_place *out, struct trouble *why);
+
+/* FNV-1a, 64 bits. */
+uint64_t record_hash(const char *bytes, size_t length);
 
 /* Writes both slots of a new file: a free lock named `key`. All the room the file will ever
  * need is allocated by it. False with errno on failure. */

@@ -66,10 +66,12 @@ static enum outcome explain_record(const struct step *step, enum record_state st
 }
 
 /* Finds out whether the lock is held. Time alone frees it only from a holder that does not
- * show, or shows no more, that it lives; a reboot frees everything. */
+ * show, or shows no more, that it lives; a reboot frees everything. Another machine's boot is not
+ * to be judged from here, unless it is ours too: a container's, whose kernel keeps our clock. */
 static enum outcome judge(struct step *step) {
     const struct record *record = &step->record;
     const struct local_store *store = step->store;
+    bool here;
 
     if (strcmp(record->key, step->request->key) != 0)
         return trouble_say(step->why, FAILED, EXIT_SYSTEM,
@@ -77,16 +79,19 @@ static enum outcome judge(struct step *step) {
                            store->dir.path, step->file->name, record->key);
     if (!*record->token)
         return DONE;
-    if (strcmp(record->place.machine, store->here.machine) != 0)
+    here = strcmp(record->place.machine, store->here.machine) == 0;
+    if (strcmp(record->place.boot, store->here.boot) == 0) {
+        step->lives = record->alive && lockfile_lives(step->file, record->fence);
+        step->held = record->expires_ms == 0 || record->expires_ms > step->now_ms || step->lives;
+    } else {
+        step->held = !here;
+    }
+    if (step->held && !here)
         return trouble_say(step->why, FAILED, EXIT_SYSTEM,
                            "'%s/%s' is held from another machine or container (%s): use a "
                            "server for locks between machines, or remove the file once nothing "
                            "runs under it",
                            store->dir.path, step->file->name, record->place.machine);
-    if (strcmp(record->place.boot, store->here.boot) != 0)
-        return DONE;
-    step->lives = record->alive && lockfile_lives(step->file, record->fence);
-    step->held = record->expires_ms == 0 || record->expires_ms > step->now_ms || step->lives;
     step->ours =
         step->held && step->request->token && strcmp(record->token, step->request->token) == 0;
     return DONE;
@@ -202,6 +207,11 @@ static enum outcome extend(struct step *step) {
 static enum outcome prolong(struct step *step) {
     if (!step->ours)
         return LOST;
+    /* Somebody made it endless: there is nothing left to renew, and nothing wrong. */
+    if (step->record.expires_ms == 0 && step->request->kind == ASK_RENEW) {
+        show_life(step);
+        return DONE;
+    }
     if (step->record.expires_ms == 0)
         return trouble_say(step->why, FAILED, EXIT_DATA,
                            "the lock has no expiry to extend or reset: release it when it is done");
@@ -213,9 +223,13 @@ static enum outcome prolong(struct step *step) {
     return DONE;
 }
 
-/* Free, and nobody was given it since: taken again with the fence of old. */
+/* Free, and nobody was given it since: taken again with the fence of old. Only what lapsed: that
+ * leaves its token in the file, and a release or withdrawal (set_free) does not. */
 static enum outcome recover(struct step *step) {
-    if (step->held || step->record.fence == 0 || step->record.fence != step->request->fence)
+    const struct record *record = &step->record;
+
+    if (step->held || !*record->token || record->fence == 0 ||
+        record->fence != step->request->fence)
         return prolong(step);
     grant(step);
     return DONE;
@@ -265,12 +279,18 @@ static void fill_answer(const struct step *step, enum outcome outcome, struct an
 
 static enum outcome step_through(struct step *step) {
     enum outcome outcome = look(step);
+    uint64_t fence = step->record.fence;
+    bool shown = lockfile_shows(step->file, fence);
 
     if (outcome == DONE)
         outcome = carry_out(step);
-    if (step->changed && !record_write(step->file->fd, &step->record))
+    if (step->changed && !record_write(step->file->fd, &step->record)) {
         outcome = trouble_say(step->why, FAILED, EXIT_CANNOT_WRITE, "cannot write '%s/%s': %s",
                               step->store->dir.path, step->file->name, strerror(errno));
+        /* The file says what it said before; so does the byte. */
+        if (!shown || !lockfile_shows(step->file, fence))
+            lockfile_die(step->file);
+    }
     /* The byte goes after the record, and also when somebody else has freed or taken the lock:
        then we show a life that nobody asks for. */
     if (outcome != FAILED && !(step->held && lockfile_shows(step->file, step->record.fence)))
@@ -354,11 +374,9 @@ static enum outcome open_store(const struct address *address, const struct acces
                                   .access = access,
                                   .loop = loop,
                                   .dir.fd = -1};
-    if (record_here(&store->here))
+    outcome = record_here(&store->here, why);
+    if (outcome == DONE)
         outcome = localdir_open(address->path, &store->dir, why);
-    else
-        outcome = trouble_say(why, FAILED, EXIT_SYSTEM,
-                              "the kernel does not tell this boot from earlier ones: mount /proc");
     if (outcome == DONE)
         *out = &store->base;
     else

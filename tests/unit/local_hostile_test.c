@@ -120,8 +120,18 @@ static void test_places(struct local *local) {
     local_ask(local, ASK_ACQUIRE, "far", "alice", ID_1, 1);
     rewrite("far", from_elsewhere);
     local_sleep_until(local->answer.asked_ms + 1);
+    check(local_ask(local, ASK_ACQUIRE, "far", "bob", ID_2, TTL_NONE) == DONE &&
+              local->answer.fence > fence,
+          "what another container of this kernel held is free when its time is over");
+    rewrite("far", from_elsewhere);
     check(refused(local, "far", EXIT_SYSTEM) && strstr(local->why.text, "host:elsewhere"),
-          "what another machine holds is an error, its time over or not");
+          "what it holds is an error");
+    local_ask(local, ASK_ACQUIRE, "farther", "alice", ID_1, 1);
+    rewrite("farther", from_elsewhere);
+    rewrite("farther", from_earlier_boot);
+    local_sleep_until(local->answer.asked_ms + 1);
+    check(refused(local, "farther", EXIT_SYSTEM) && strstr(local->why.text, "host:elsewhere"),
+          "what another kernel's machine holds is one, its time over or not");
     local_ask(local, ASK_ACQUIRE, "near", "alice", ID_1, 1000);
     local_ask(local, ASK_RELEASE, "near", "alice", ID_1, 0);
     rewrite("near", from_elsewhere);

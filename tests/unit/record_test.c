@@ -2,14 +2,18 @@
 #include "record.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "local.h"
+#include "text.h"
 
 /* Places in a slot that the tests forge; record.c has the layout. */
 enum { VERSION_AT = 16, SEQUENCE_AT = 24, FENCE_AT = 32, LENGTHS_AT = 160, HEAD_BYTES = 168 };
@@ -171,10 +175,9 @@ static void test_damaged_files(void) {
 }
 
 static void forge(int fd, char *slot, size_t used) {
-    uint64_t sum = 0xcbf29ce484222325;
+    size_t end = used < SLOT_BYTES ? used : SLOT_BYTES;
+    uint64_t sum = record_hash(slot + sizeof sum, end - sizeof sum);
 
-    for (size_t i = sizeof sum; i < used && i < SLOT_BYTES; i++)
-        sum = (sum ^ (unsigned char)slot[i]) * 0x100000001b3;
     memcpy(slot, &sum, sizeof sum);
     if (pwrite(fd, slot, SLOT_BYTES, 0) < 0 || pwrite(fd, slot, SLOT_BYTES, SLOT_BYTES) < 0)
         exit(2);
@@ -251,7 +254,59 @@ static void test_freed_ids(void) {
           "what is no id was never freed");
 }
 
+/* What record_here() says of the machine when /etc/machine-id is what was put there. */
+static bool machine_is(const char *expected) {
+    struct record_place here;
+    struct trouble why;
+
+    if (record_here(&here, &why) == DONE)
+        return expected && text_begins(here.machine, expected);
+    return !expected && why.status == EXIT_SYSTEM && strstr(why.text, "/etc/machine-id");
+}
+
+static int machine_ids(void) {
+    static const char line[] = "0123456789abcdef0123456789abcdef\n";
+    int wrong = 0;
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", "/etc", "tmpfs", 0, "mode=755") != 0)
+        return 99;
+    wrong += !machine_is("host:");
+    local_put("/etc/machine-id", "", 0);
+    wrong += !machine_is("host:");
+    local_put("/etc/machine-id", "uninitialized\n", 14);
+    wrong += !machine_is("host:");
+    local_put("/etc/machine-id", line, sizeof line - 1);
+    wrong += !machine_is(id);
+    /* Nothing is mapped at address 0: to read there is EIO. */
+    if (mount("/proc/self/mem", "/etc/machine-id", NULL, MS_BIND, NULL) != 0)
+        return 99;
+    return wrong + !machine_is(NULL);
+}
+
+static void test_machine(void) {
+    static const char sentence[] =
+        "a machine is its id, or its host name if it has none; an unreadable id is an error";
+    pid_t child = fork();
+    int result;
+
+    if (child == 0)
+        _exit(machine_ids());
+    result = local_reap(child);
+    if (result == 99)
+        check_skip(sentence, "nothing can be mounted here");
+    else
+        check(result == 0, "%s", sentence);
+}
+
+static void test_hash(void) {
+    check(record_hash("", 0) == 0xcbf29ce484222325 && record_hash("a", 1) == 0xaf63dc4c8601ec8c &&
+              record_hash("foobar", 6) == 0x85944171f73967e8,
+          "the checksum is FNV-1a, as its authors' test vectors have it");
+}
+
 int main(void) {
+    test_hash();
     test_round_trip();
     test_torn_writes();
     test_flipped_bits();
@@ -259,5 +314,6 @@ int main(void) {
     test_forged_lengths();
     test_forged_numbers();
     test_freed_ids();
+    test_machine();
     return check_done();
 }

@@ -100,6 +100,39 @@ static void test_lapse(struct local *local) {
           "but not once somebody else was given it");
 }
 
+static enum outcome recover(struct local *local, const char *key, uint64_t fence) {
+    struct request request = {
+        .kind = ASK_RECOVER, .key = key, .token = "alice", .ttl_ms = 60000, .fence = fence};
+
+    return local_send(local, request, ID_4);
+}
+
+static void test_recover(struct local *local) {
+    uint64_t fence;
+
+    local_ask(local, ASK_ACQUIRE, "r", "alice", ID_1, 60000);
+    fence = local->answer.fence;
+    local_ask(local, ASK_RELEASE, "r", "alice", ID_1, 0);
+    check(recover(local, "r", fence) == LOST && local->answer.fence == fence &&
+              local_is_free(local, "r"),
+          "what was released on purpose is not recovered");
+    local_ask(local, ASK_ACQUIRE, "r", "alice", ID_2, 60000);
+    fence = local->answer.fence;
+    local_ask(local, ASK_WITHDRAW, "r", "alice", ID_2, 0);
+    check(recover(local, "r", fence) == LOST && local_is_free(local, "r"),
+          "nor what was withdrawn");
+    for (int round = 0; round < 2; round++) {
+        local_ask(local, round ? ASK_RESET : ASK_ACQUIRE, "r", "alice", ID_3, 1);
+        fence = local->answer.fence;
+        local_sleep_until(local->answer.asked_ms + 1);
+        check(local_ask(local, ASK_RELEASE, "r", "alice", ID_3, 0) == LOST &&
+                  recover(local, "r", fence) == DONE && local->answer.fence == fence &&
+                  local_is_held(local, "r", "alice"),
+              "what lapsed is, %s", round ? "and again" : "also after a release came too late");
+    }
+    local_ask(local, ASK_RELEASE, "r", "alice", ID_3, 0);
+}
+
 static void test_prolong(struct local *local) {
     local_ask(local, ASK_ACQUIRE, "p", "alice", ID_1, 60000);
     check(local_ask(local, ASK_EXTEND, "p", "alice", ID_2, 60000) == DONE &&
@@ -137,7 +170,7 @@ static void test_prolong(struct local *local) {
 }
 
 static void test_no_expiry(struct local *local) {
-    const enum request_kind kinds[] = {ASK_EXTEND, ASK_RESET, ASK_RENEW, ASK_RECOVER};
+    const enum request_kind kinds[] = {ASK_EXTEND, ASK_RESET, ASK_RECOVER};
     int wrong = 0;
 
     local_ask(local, ASK_ACQUIRE, "n", "alice", ID_1, TTL_NONE);
@@ -145,7 +178,12 @@ static void test_no_expiry(struct local *local) {
         wrong += local_ask(local, kinds[i], "n", "alice", ID_2, 1000) != FAILED ||
                  local->why.status != EXIT_DATA;
     check(wrong == 0 && local_is_held(local, "n", "alice") && local->answer.ttl_ms == TTL_NONE,
-          "a lock without expiry has none to extend, reset, renew");
+          "a lock without expiry has none to extend or reset");
+    check(local_ask(local, ASK_RENEW, "n", "alice", ID_1, 1000) == DONE &&
+              local->answer.ttl_ms == TTL_NONE && local_is_held(local, "n", "alice") &&
+              local->answer.ttl_ms == TTL_NONE,
+          "but its holder may go on renewing it, and learns that it has none");
+    check(local_ask(local, ASK_RENEW, "n", "bob", ID_1, 1000) == LOST, "a stranger may not");
     local_ask(local, ASK_RELEASE, "n", "alice", ID_1, 0);
 }
 
@@ -304,6 +342,7 @@ int main(void) {
     test_acquire_and_release(&local);
     test_withdraw(&local);
     test_lapse(&local);
+    test_recover(&local);
     test_prolong(&local);
     test_no_expiry(&local);
     test_told(&local);
