@@ -36,18 +36,23 @@ int tokenfile_open_regular(int directory, const char *path) {
     return fd;
 }
 
-/* True if the file at `path` is the very one that is open. */
-static bool is_still(int directory, const char *path, int fd) {
+/* Whether the file at `path` is the very one that is open. 0 or errno: if that is set, and not
+ * ENOENT, nothing is known. */
+static int look_again(int directory, const char *path, int fd, bool *same) {
     struct stat ours, there;
 
-    return fstat(fd, &ours) == 0 && fstatat(directory, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+    *same = false;
+    if (fstat(fd, &ours) != 0 || fstatat(directory, path, &there, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno;
+    *same = ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+    return 0;
 }
 
 /* One attempt. TAKE_BUSY: somebody has the flock. */
 static enum tokenfile_take take_once(int directory, const char *path, int *fd) {
     for (;;) {
         int open_fd = tokenfile_open_regular(directory, path);
+        bool same;
 
         if (open_fd < 0)
             return errno == ENOENT || errno == ENOTDIR ? TAKE_NONE
@@ -59,7 +64,7 @@ static enum tokenfile_take take_once(int directory, const char *path, int *fd) {
         }
         /* Any other failure: no flock on this file system, which leaves only the race between a
            release and the acquire that follows it open. */
-        if (is_still(directory, path, open_fd)) {
+        if (look_again(directory, path, open_fd, &same) == 0 && same) {
             *fd = open_fd;
             return TAKEN;
         }
@@ -141,16 +146,26 @@ enum outcome tokenfile_open(const char *path, struct loop *loop, int64_t deadlin
                        path, fault);
 }
 
+void tokenfile_unlock(struct tokenfile_hold *hold) {
+    if (hold->path)
+        flock(hold->fd, LOCK_UN);
+}
+
 enum outcome tokenfile_remove(struct tokenfile_hold *hold, struct trouble *why) {
     enum outcome outcome = DONE;
+    bool same;
+    int error;
 
     if (!hold->path)
         return DONE;
     /* Nobody replaces or removes the file between the two steps: for that they need the flock. */
-    if (is_still(AT_FDCWD, hold->path, hold->fd) && unlink(hold->path) != 0 && errno != ENOENT)
+    error = look_again(AT_FDCWD, hold->path, hold->fd, &same);
+    if (same && unlink(hold->path) != 0)
+        error = errno;
+    if (error && error != ENOENT)
         outcome = trouble_say(why, FAILED, EXIT_CANNOT_WRITE,
                               "cannot remove the token file '%s' (%s): remove it by hand",
-                              hold->path, strerror(errno));
+                              hold->path, strerror(error));
     tokenfile_close(hold);
     return outcome;
 }

@@ -9,19 +9,25 @@
  *     token=vl1:...
  *     ttl=60s               or none
  *     store=valkey://h:6379 canonical, without password
- *     fence=1790000000000000
+ *     fence=00001790000000000000
+ *
+ * The fence is written with twenty digits, so that every one fits into the same room; any number
+ * of digits is read. 0: not known.
  *
  * A value is everything behind its first '=': any bytes but control characters. A file with one
  * line that begins with no such `key=` is a bare token (`vlock acquire x >f`).
  *
  * Writing. What can be lost at each instant of an acquire:
  *   1. tokenfile_prepare()  the whole content but the fence goes to a temporary file beside F, is
- *                           synced, with room for the fence already allocated. A killed acquire
- *                           leaves at most a `.F.vlock-XXXXXX` behind, which can be used as F.
+ *                           synced, with zeros in the fence's room. It gets that name with
+ *                           its content (where the file system knows files without a name;
+ *                           elsewhere it is empty for an instant, before anything is asked), and
+ *                           is a whole token file from then on: a killed acquire leaves at most
+ *                           a `.F.vlock-XXXXXX` behind, which can be used as F.
  *   2. the store is asked   a token that owns a lock is now always on disk
- *   3. tokenfile_publish()  the fence is written into the room kept for it, synced, and the
- *                           file renamed to F: complete or not at all, mode 0600.
- *   or tokenfile_discard()  the temporary file is removed: the lock was not given.
+ *   3. tokenfile_publish()  the fence is written over the zeros, synced, and the file renamed to F:
+ * complete or not at all, mode 0600. or tokenfile_discard()  the temporary file is removed: the
+ * lock was not given.
  *
  * Removing. Two vlocks may share F: one releases (and removes F) while the next, who was given
  * the lock by that very release, publishes its own. So a file is removed only under flock(2) on
@@ -51,7 +57,7 @@ struct tokenfile {
     uint64_t fence;   /* 0: not known */
 };
 
-/* A token file that is open and flocked for as long as this lives. All zero: none. */
+/* A token file that is open, and flocked until _unlock or the end. All zero: none. */
 struct tokenfile_hold {
     int fd;
     const char *path; /* the caller's string, which must outlive this; NULL: nothing held */
@@ -66,8 +72,12 @@ enum outcome tokenfile_open(const char *path, struct loop *loop, int64_t deadlin
                             struct tokenfile *out, struct tokenfile_hold *hold,
                             struct trouble *why);
 
+/* Gives the flock back, for who only wanted to read: nobody is to wait for our network. What may
+ * still be removed stays flocked: without it, _remove could take the next holder's file away. */
+void tokenfile_unlock(struct tokenfile_hold *hold);
+
 /* Removes the file that `hold` has open, if `path` still is that very file, and closes.
- * A file that cannot be removed is FAILED/73. */
+ * A file that cannot be looked at or removed is FAILED/73. */
 enum outcome tokenfile_remove(struct tokenfile_hold *hold, struct trouble *why);
 
 void tokenfile_close(struct tokenfile_hold *hold);

@@ -65,24 +65,6 @@ static bool name_draft(char name[280], const char *base, int directory) {
     return true;
 }
 
-/* Creates the draft's file, empty, mode 0600. 0 or errno. */
-static int create(struct tokenfile_draft *draft) {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-
-    for (int i = 0; i < NAME_ATTEMPTS; i++) {
-        if (!name_draft(draft->temporary, draft->base, draft->directory))
-            break;
-        draft->fd = openat(draft->directory, draft->temporary, flags, 0600);
-        /* The umask can have taken from the owner, never given to others. */
-        if (draft->fd >= 0)
-            return fchmod(draft->fd, 0600) == 0 ? 0 : errno;
-        if (errno != EEXIST)
-            break;
-    }
-    draft->temporary[0] = '\0';
-    return errno;
-}
-
 /* Writes all of it at `offset`. 0 or errno. */
 static int write_at(int fd, const char *bytes, size_t length, int64_t offset) {
     while (length > 0) {
@@ -99,6 +81,47 @@ static int write_at(int fd, const char *bytes, size_t length, int64_t offset) {
     return 0;
 }
 
+/* Gives the draft a name: to `unnamed`, or, if that is -1, to a new and empty file. 0 or errno. */
+static int name_file(struct tokenfile_draft *draft, int unnamed) {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", unnamed);
+    for (int i = 0; i < NAME_ATTEMPTS; i++) {
+        if (!name_draft(draft->temporary, draft->base, draft->directory))
+            break;
+        if (unnamed < 0)
+            draft->fd = openat(draft->directory, draft->temporary, flags, 0600);
+        else if (linkat(AT_FDCWD, path, draft->directory, draft->temporary, AT_SYMLINK_FOLLOW) == 0)
+            draft->fd = unnamed;
+        if (draft->fd >= 0)
+            return 0;
+        if (errno != EEXIST)
+            break;
+    }
+    draft->temporary[0] = '\0';
+    return errno;
+}
+
+/* The mode first: the umask can have taken from the owner, never given to others. 0 or errno. */
+static int fill(int fd, const char *text, size_t length) {
+    return fchmod(fd, 0600) == 0 ? write_at(fd, text, length, 0) : errno;
+}
+
+/* Makes the draft's file: whole before it has a name, where the system lets us. 0 or errno. */
+static int create(struct tokenfile_draft *draft, const char *text, size_t length) {
+    int fd = openat(draft->directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), error;
+
+    if (fd >= 0) {
+        if (fill(fd, text, length) == 0 && name_file(draft, fd) == 0)
+            return 0;
+        close(fd);
+    }
+    /* Whatever failed: if it was more than files without a name it fails again, and says why. */
+    error = name_file(draft, -1);
+    return error ? error : fill(draft->fd, text, length);
+}
+
 /* 0 or errno. A file system that cannot sync (EINVAL), or a directory that may not even be read
  * (EBADF: O_PATH), is no reason to lock nothing. */
 static int sync_file(int fd, int (*sync)(int)) {
@@ -110,12 +133,12 @@ static int sync_file(int fd, int (*sync)(int)) {
     return failed && errno != EINVAL && errno != EBADF && errno != ENOSYS ? errno : 0;
 }
 
-/* The whole content but the fence, to the disk, and the draft's name too: with the fence's place
- * written, publishing needs no more room (where files are overwritten in place). 0 or errno. */
-static int fill(struct tokenfile_draft *draft, const struct tokenfile *content) {
+/* The whole content but the fence, to the disk, and the draft's name too: with zeros in the fence's
+ * place, publishing needs no more room (where files are overwritten in place). 0 or errno. */
+static int make(struct tokenfile_draft *draft, const struct tokenfile *content) {
     char text[TOKENFILE_MAX_BYTES];
     size_t length = tokenfile_write(text, content, &draft->fence_at);
-    int error = write_at(draft->fd, text, length, 0);
+    int error = create(draft, text, length);
 
     explicit_bzero(text, sizeof text);
     if (!error)
@@ -140,9 +163,7 @@ enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content
         tokenfile_discard(&draft);
         return outcome;
     }
-    error = create(&draft);
-    if (!error)
-        error = fill(&draft, content);
+    error = make(&draft, content);
     if (error) {
         outcome = tokenfile_say_unwritable(path, error, why);
         tokenfile_discard(&draft);
@@ -152,14 +173,13 @@ enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content
     return DONE;
 }
 
-/* Writes the fence into the room kept for it, and cuts off what is left of that. 0 or errno. */
+/* Writes the fence over the zeros kept for it, digit for digit: the draft is a token file before
+ * and after. 0 or errno. */
 static int fill_fence(const struct tokenfile_draft *draft, uint64_t fence) {
     char line[32];
-    size_t length = fence ? tokenfile_write_fence(line, fence) : 0;
+    size_t length = tokenfile_write_fence(line, fence);
     int error = write_at(draft->fd, line, length, draft->fence_at);
 
-    if (!error && ftruncate(draft->fd, (off_t)draft->fence_at + (off_t)length) != 0)
-        error = errno;
     return error ? error : sync_file(draft->fd, fdatasync);
 }
 

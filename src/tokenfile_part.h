@@ -24,7 +24,7 @@ enum tokenfile_load tokenfile_load(int fd, struct tokenfile *out, const char **f
 size_t tokenfile_write(char text[TOKENFILE_MAX_BYTES], const struct tokenfile *content,
                        int64_t *fence_at);
 
-/* The fence's line as it is published. Returns its length, which is at most that of the zeros. */
+/* The fence's line as it is published. Returns its length, which is that of the zeros' line. */
 size_t tokenfile_write_fence(char line[32], uint64_t fence);
 
 /* Why `content` could not be read back once it is written, in a few words; NULL if it can. */

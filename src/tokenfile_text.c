@@ -207,7 +207,7 @@ size_t tokenfile_write(char text[TOKENFILE_MAX_BYTES], const struct tokenfile *c
 }
 
 size_t tokenfile_write_fence(char line[32], uint64_t fence) {
-    return (size_t)snprintf(line, 32, "%s%llu\n", key_names[FENCE], (unsigned long long)fence);
+    return (size_t)snprintf(line, 32, "%s%020llu\n", key_names[FENCE], (unsigned long long)fence);
 }
 
 const char *tokenfile_fault(const struct tokenfile *content) {

@@ -246,7 +246,42 @@ static void test_flock(struct play *play) {
               (play_write("f", "another\n", 8), true) &&
               tokenfile_remove(&play->hold, &play->why) == DONE && play_file_is("f", "another\n"),
           "a file that is not the one that was read is not removed");
+    tokenfile_close(&play->hold);
     loop_close(&other.loop);
+}
+
+static void test_unlock(struct play *play) {
+    struct play other = {0};
+
+    play_count("", true);
+    loop_init(&other.loop);
+    play_write("f", "token\n", 6);
+    check(play_open(play, "f", 0) == DONE && play_open(&other, "f", 0) == FAILED &&
+              (tokenfile_unlock(&play->hold), true) && play_open(&other, "f", 0) == DONE &&
+              strcmp(play->hold.path, "f") == 0 && fcntl(play->hold.fd, F_GETFD) >= 0,
+          "who only reads lets others have the file, and keeps it open");
+    check(tokenfile_remove(&other.hold, &other.why) == DONE && access("f", F_OK) != 0,
+          "and they may remove it");
+    tokenfile_close(&play->hold);
+    tokenfile_unlock(&play->hold);
+    check(play->hold.fd == -1, "unlocking nothing does nothing");
+    loop_close(&other.loop);
+}
+
+static void test_remove(struct play *play) {
+    play_count("", true);
+    mkdir("dir", 0755);
+    play_write("dir/f", "token\n", 6);
+    check(play_open(play, "dir/f", 0) == DONE && rename("dir", "moved") == 0 &&
+              symlink("dir", "dir") == 0 && tokenfile_remove(&play->hold, &play->why) == FAILED &&
+              play->why.status == EXIT_CANNOT_WRITE && strstr(play->why.text, "by hand") &&
+              access("moved/f", F_OK) == 0,
+          "a file that cannot be looked at again is told: status 73");
+    unlink("dir");
+    check(rename("moved", "dir") == 0 && play_open(play, "dir/f", 0) == DONE &&
+              unlink("dir/f") == 0 && tokenfile_remove(&play->hold, &play->why) == DONE,
+          "one that is gone is gone");
+    rmdir("dir");
 }
 
 int main(void) {
@@ -260,6 +295,8 @@ int main(void) {
     test_permissions(&play);
     test_disk(&play);
     test_flock(&play);
+    test_unlock(&play);
+    test_remove(&play);
     play_end(&play);
     return check_done();
 }

@@ -19,7 +19,7 @@ static void test_round_trip(struct play *play) {
     check(play_publish(play, 1790000000000000, 0) == DONE && play_count(".", false) == 0 &&
               play_file_is("f",
                            "version=1\nname=a name = x \nprefix=ci: =\ntoken=tok=en \nttl=1h30m\n"
-                           "store=valkey://h:6379/2\nfence=1790000000000000\n"),
+                           "store=valkey://h:6379/2\nfence=00001790000000000000\n"),
           "publish puts it at F, with the fence, and leaves no draft");
     check(stat("f", &file) == 0 && (file.st_mode & 07777) == 0600, "F has mode 0600 at any umask");
     umask(022);
@@ -54,7 +54,7 @@ static void test_longest(struct play *play) {
     check(tokenfile_prepare("f", &content, &play->draft, &play->why) == DONE &&
               play_publish(play, 0, 0) == DONE && play_open(play, "f", 0) == DONE &&
               play->found.fence == 0,
-          "a fence that is not known is not written");
+          "a fence that is not known is none when it is read");
     tokenfile_remove(&play->hold, &play->why);
 }
 
@@ -140,6 +140,11 @@ static void test_malformed(struct play *play) {
     check(open_bytes(play, "ttl=none\r\ntoken=t\r\nname=n\r\nversion=1\r\n", 38) == DONE &&
               play->found.ttl_ms == TTL_NONE && strcmp(play->found.name, "n") == 0,
           "line ends from Windows and another order are read");
+    check(open_bytes(play, HEAD "fence=17\n", strlen(HEAD) + 9) == DONE &&
+              play->found.fence == 17 &&
+              open_bytes(play, HEAD "fence=00017\n", strlen(HEAD) + 12) == DONE &&
+              play->found.fence == 17,
+          "a fence is read with leading zeros and without");
     check(open_bytes(play, nul, sizeof nul) == FAILED && strstr(play->why.text, "NUL"),
           "a NUL byte is refused");
     check(open_bytes(play, "", 0) == FAILED && play->why.status == EXIT_DATA,
