@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "duration.h"
+#include "text.h"
 
 static const struct {
     const char *name;
@@ -95,30 +97,13 @@ static void put_shell(FILE *to, const char *value) {
     putc('\'', to);
 }
 
-/* Length of the well-formed UTF-8 sequence at `s`, 0 if it is none. */
-static size_t utf8_length(const unsigned char *s) {
-    size_t length = s[0] < 0x80                   ? 1
-                    : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                    : (s[0] & 0xf0) == 0xe0       ? 3
-                    : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                                  : 0;
-
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 /* A JSON string. JSON is UTF-8; a byte that is not becomes the character of its number. */
 static void put_json(FILE *to, const char *value) {
     const unsigned char *at = (const unsigned char *)value;
 
     putc('"', to);
     while (*at) {
-        size_t length = utf8_length(at);
+        size_t length = text_utf8_length(at);
         if (*at == '"' || *at == '\\')
             fprintf(to, "\\%c", *at);
         else if (*at < 0x20 || length == 0)
@@ -185,34 +170,82 @@ static void put(FILE *to, enum handover_form form, const struct context *ctx,
     }
 }
 
+/* True if what is appended to GITHUB_ENV begins a line of its own. A file that cannot be read may
+ * get an empty line, which the runner passes over. */
+static bool begins_line(int fd) {
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+    const char *path = getenv("GITHUB_ENV");
+    struct stat status;
+    char last = '\0';
+    int readable;
+
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
+        return true;
+    readable = path ? open(path, flags) : -1;
+    if (readable >= 0) {
+        if (pread(readable, &last, 1, status.st_size - 1) != 1)
+            last = '\0';
+        close(readable);
+    }
+    return last == '\n';
+}
+
+/* In one write: nobody's lines come between. What fits only in part (ENOSPC, EFBIG) is cut off
+ * again, as half a line would be joined with the next writer's; not if that was already there. */
 static bool write_github(int fd, const char *text, size_t length) {
+    struct stat status;
     ssize_t written;
+    off_t end;
 
     do
         written = write(fd, text, length);
     while (written < 0 && errno == EINTR);
-    if (written >= 0 && (size_t)written < length)
-        errno = ENOSPC;
-    return written >= 0 && (size_t)written == length;
+    if (written < 0 || (size_t)written == length)
+        return written >= 0;
+    end = lseek(fd, 0, SEEK_CUR);
+    if (end >= written && fstat(fd, &status) == 0 && status.st_size == end)
+        (void)!ftruncate(fd, end - written);
+    errno = ENOSPC; /* the kernel would say why only if it were asked for the rest */
+    return false;
+}
+
+/* Has the runner show the token as ***. It decodes %25 in what it reads. */
+static bool mask_token(const char *token) {
+    char mask[3 * TOKEN_MAX_BYTES + 32] = "::add-mask::";
+    size_t used = strlen(mask);
+    bool said;
+
+    for (; *token; token++) {
+        mask[used++] = *token;
+        if (*token == '%') {
+            mask[used++] = '2';
+            mask[used++] = '5';
+        }
+    }
+    mask[used++] = '\n';
+    said = say_answer(mask, used);
+    explicit_bzero(mask, sizeof mask);
+    return said;
 }
 
 static enum outcome give_text(struct handover *handover, const struct context *ctx,
                               const struct lock *lock, struct trouble *why) {
-    char *text = NULL, mask[TOKEN_MAX_BYTES + 32];
+    const bool github = handover->form == FORM_GITHUB;
+    char *text = NULL;
     size_t length = 0;
     FILE *to = open_memstream(&text, &length);
     bool given;
 
     if (!to)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
+    if (github && !begins_line(handover->fd))
+        putc('\n', to);
     put(to, handover->form, ctx, lock);
     given = fclose(to) == 0;
-    if (given && handover->form == FORM_GITHUB) {
-        int mask_length = snprintf(mask, sizeof mask, "::add-mask::%s\n", lock->token);
-        given = say_answer(mask, (size_t)mask_length) && write_github(handover->fd, text, length);
-    } else if (given) {
+    if (given && github)
+        given = mask_token(lock->token) && write_github(handover->fd, text, length);
+    else if (given)
         given = say_answer(text, length);
-    }
     if (!given)
         trouble_say(why, FAILED, EXIT_CANNOT_WRITE, "cannot hand over the token: %s",
                     strerror(errno));

@@ -25,9 +25,7 @@ static int hex_value(char c) {
     return -1;
 }
 
-/* Length of the UTF-8 sequence at `s`, 0 if it is none: overlong forms, surrogates and what is
- * over U+10FFFF are none (the table of RFC 3629, section 4). Never reads past a NUL. */
-static size_t utf8_length(const unsigned char *s) {
+size_t text_utf8_length(const unsigned char *s) {
     size_t length = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
     unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
     unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
@@ -50,7 +48,7 @@ void text_printable(char *to, size_t size, const char *from) {
     if (size == 0)
         return;
     while (*s) {
-        size_t length = utf8_length(s);
+        size_t length = text_utf8_length(s);
         bool c1 = length == 2 && s[0] == 0xc2 && s[1] < 0xa0;
         bool harmless = length > 0 && !c1 && !is_control(s[0]);
         size_t width = harmless ? length : 1;

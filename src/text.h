@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Length of the UTF-8 sequence at `s`, 0 if it is none: overlong forms, surrogates and what is
+ * over U+10FFFF are none (the table of RFC 3629, section 4). Never reads past a NUL. */
+size_t text_utf8_length(const unsigned char *s);
+
 /* Copies `from` into `to` (at most `size` bytes with the NUL, cut at the end if need be) with
  * every control character, C1 controls and broken UTF-8 included, replaced by '?'. */
 void text_printable(char *to, size_t size, const char *from);

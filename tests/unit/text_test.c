@@ -37,6 +37,25 @@ static void test_printable(void) {
     check(*to == '\0', "room for the NUL alone holds the empty string");
 }
 
+/* How many bytes the character that `s` begins with has. */
+static size_t length_of(const char *s) {
+    return text_utf8_length((const unsigned char *)s);
+}
+
+static void test_utf8_length(void) {
+    check(length_of("") == 1 && length_of("a") == 1 && length_of("\x7f") == 1 &&
+              length_of("\xc2\x80") == 2 && length_of("\xdf\xbf") == 2 &&
+              length_of("\xe0\xa0\x80") == 3 && length_of("\xed\x9f\xbf") == 3 &&
+              length_of("\xef\xbf\xbf") == 3 && length_of("\xf0\x90\x80\x80") == 4 &&
+              length_of("\xf4\x8f\xbf\xbf") == 4,
+          "the first and the last character of each length have it");
+    check(length_of("\x80") == 0 && length_of("\xc1\xbf") == 0 && length_of("\xe0\x9f\xbf") == 0 &&
+              length_of("\xed\xa0\x80") == 0 && length_of("\xf0\x8f\xbf\xbf") == 0 &&
+              length_of("\xf4\x90\x80\x80") == 0 && length_of("\xf5\x80\x80\x80") == 0 &&
+              length_of("\xff") == 0 && length_of("\xe2\x82") == 0 && length_of("\xc3") == 0,
+          "what lies beside them has none");
+}
+
 static void test_percent(void) {
     char to[16], all[256], encoded[3 * 256], decoded[256];
 
@@ -132,6 +151,7 @@ static void test_anything(void) {
 
 int main(void) {
     test_printable();
+    test_utf8_length();
     test_percent();
     test_the_rest();
     test_anything();
