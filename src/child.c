@@ -34,11 +34,13 @@ void child_found_take(struct child_found *found, char **argv) {
             open("/dev/null", O_RDWR | O_CLOEXEC); /* becomes fd, the lowest that is free */
         }
     sigaction(SIGPIPE, &ignore, &found->pipe);
+    sigaction(SIGXFSZ, &ignore, &found->xfsz);
     sigaction(SIGCHLD, &normal, &found->chld);
 }
 
 void child_found_restore(const struct child_found *found, const sigset_t *mask) {
     sigaction(SIGPIPE, &found->pipe, NULL);
+    sigaction(SIGXFSZ, &found->xfsz, NULL);
     sigaction(SIGCHLD, &found->chld, NULL);
     sigprocmask(SIG_SETMASK, mask, NULL);
 }

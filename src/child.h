@@ -16,7 +16,7 @@
 
 /* What the process was started with. */
 struct child_found {
-    struct sigaction pipe, chld;
+    struct sigaction pipe, chld, xfsz;
     bool closed[3]; /* standard descriptors that were closed */
     char **argv;    /* a copy of the arguments, ended by NULL: parsing reorders them */
 };
@@ -28,8 +28,8 @@ struct child {
 };
 
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
- * (they are closed again in the command); ignores SIGPIPE, so that a lost reader is an error
- * that can be handled; lets SIGCHLD arrive even if our parent ignored it. */
+ * (they are closed again in the command); ignores SIGPIPE and SIGXFSZ, so that a lost reader and
+ * a full file are errors that can be handled; lets SIGCHLD arrive even if our parent ignored it. */
 void child_found_take(struct child_found *found, char **argv);
 
 void child_found_free(struct child_found *found);

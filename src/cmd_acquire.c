@@ -27,6 +27,8 @@ static enum outcome acquire(struct acquire *a, const struct child_found *found,
     if (outcome == DONE)
         outcome = context_store(&a->ctx, why);
     if (outcome == DONE)
+        outcome = take_signals(&a->take, &a->ctx, why);
+    if (outcome == DONE)
         outcome = handover_prepare(&a->handover, &a->ctx, a->take.lock.ttl_ms, found, why);
     if (outcome == DONE)
         outcome = take_lock(&a->take, &a->ctx, why);
@@ -65,7 +67,7 @@ int cmd_acquire(const struct options *options, const struct child_found *found) 
     status = take_status(&a.take, &a.ctx, outcome, &why);
     if (outcome == DONE && !a.take.ttl_given)
         note_expiry(&a);
-    if (outcome != DONE && format && strcmp(format, "shell") == 0)
+    if (outcome != DONE && format && strncmp(format, "shell", strlen("shell")) == 0)
         answer_failure(status);
     handover_end(&a.handover);
     if (outcome == STOPPED)

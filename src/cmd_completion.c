@@ -184,7 +184,7 @@ int cmd_completion(const struct options *options, const struct child_found *foun
     else
         trouble_say(&why, FAILED, EXIT_USAGE, "no completion for '%s': use bash, zsh or fish",
                     shell);
-    if (why.status == EXIT_DONE && (fflush(stdout) != 0 || found->closed[1]))
+    if (why.status == EXIT_DONE && (fflush(stdout) != 0 || ferror(stdout) || found->closed[1]))
         trouble_say(&why, FAILED, EXIT_CANNOT_WRITE, "cannot write to stdout");
     if (why.status != EXIT_DONE)
         say_trouble(&say, &why);

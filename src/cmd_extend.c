@@ -3,12 +3,15 @@
 #include "command.h"
 #include "context.h"
 #include "duration.h"
+#include "held.h"
 #include "lock.h"
 #include "token.h"
 
 static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct trouble *why) {
     char id[REQUEST_ID_BYTES + 1], holder[512];
-    struct request request = {.kind = replace ? ASK_RESET : ASK_EXTEND,
+    /* Under `vlock run` the lease is not shortened: run trusts what the store told it. */
+    enum request_kind set = held_has(ctx->name, ctx->token) ? ASK_RENEW : ASK_RESET;
+    struct request request = {.kind = replace ? set : ASK_EXTEND,
                               .key = ctx->key,
                               .token = ctx->token,
                               .id = id,

@@ -76,7 +76,7 @@ int cmd_help(const struct options *options, const struct child_found *found) {
         put_command(stdout, command);
     else
         put_overview(stdout);
-    if (fflush(stdout) == 0 && !found->closed[1])
+    if (fflush(stdout) == 0 && !ferror(stdout) && !found->closed[1])
         return EXIT_DONE;
     trouble_say(&why, FAILED, EXIT_CANNOT_WRITE, "cannot write to stdout");
     say_trouble(&say, &why);

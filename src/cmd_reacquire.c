@@ -1,6 +1,7 @@
 /* vlock reacquire: the full time to live again. */
 #include "command.h"
 #include "context.h"
+#include "held.h"
 #include "lock.h"
 
 /* -t, else what the token file says, else VLOCK_TTL, else the default. */
@@ -19,7 +20,9 @@ static enum outcome full_ttl(const struct context *ctx, int64_t *ttl_ms, struct 
 
 static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct trouble *why) {
     bool recover = ctx->options->value[OPT_RECOVER] != NULL && ctx->fence != 0;
-    struct request request = {.kind = recover ? ASK_RECOVER : ASK_RESET,
+    /* Under `vlock run` the lease is not shortened: run trusts what the store told it. */
+    enum request_kind set = held_has(ctx->name, ctx->token) ? ASK_RENEW : ASK_RESET;
+    struct request request = {.kind = recover ? ASK_RECOVER : set,
                               .key = ctx->key,
                               .token = ctx->token,
                               .ttl_ms = ttl_ms,

@@ -8,7 +8,7 @@ static enum outcome release(struct context *ctx, struct trouble *why) {
     struct request request = {.kind = ASK_RELEASE,
                               .key = ctx->key,
                               .token = ctx->token,
-                              .tell = held_has(ctx->token)};
+                              .tell = held_has(ctx->name, ctx->token)};
     struct answer answer;
     enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
     char holder[512];

@@ -32,6 +32,8 @@ struct run {
     enum phase phase;
     int64_t kill_at_ms; /* STOPPING: when TERM has had its time */
     bool lost;
+    bool gone;   /* the store said so itself: there is nothing to give back */
+    bool warned; /* of a renewal that failed; said once until one succeeds */
 };
 
 /* Signals for the command are passed on; those that the terminal sent went to its whole
@@ -43,8 +45,8 @@ static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
         child_reap(&run->child);
         return run->child.ended;
     }
-    if (run->child.ended) /* nobody to tell: it is us who are asked to end */
-        return info->ssi_signo != SIGWINCH;
+    /* After CMD has ended there is nobody to tell, and giving the lock back must not be stopped:
+     * it is bounded anyway, and who stops a service signals CMD first and then us. */
     if (info->ssi_code != SI_KERNEL)
         child_signal(&run->child, (int)info->ssi_signo);
     return false;
@@ -75,7 +77,7 @@ static bool set_options(const struct options *options) {
     bool done = true;
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (options->value[words[i]])
+        if (options->value[words[i]] && *options->value[words[i]])
             done = done && set(option_rows[words[i]].variable, options->value[words[i]]);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         done = done && set_path(option_rows[paths[i]].variable, options->value[paths[i]]);
@@ -102,9 +104,9 @@ static void stop(struct run *run, int64_t kill_at_ms, const struct trouble *why)
     run->lost = true;
     run->phase = STOPPING;
     run->kill_at_ms = kill_at_ms;
-    say_loud(&run->ctx.say, "%s: stopping the command", why->text);
     child_signal(&run->child, SIGTERM);
     child_signal(&run->child, SIGCONT);
+    say_loud(&run->ctx.say, "%s: stopping the command", why->text);
 }
 
 static void renew(struct run *run) {
@@ -114,9 +116,12 @@ static void renew(struct run *run) {
 
     switch (lock_renew(lock, lease_stop_at(&lock->lease), &on_purpose, &why)) {
     case DONE:
+        run->warned = false;
+        return;
     case STOPPED: /* the command has ended, or the lease's deadline is looked at next */
         return;
     case LOST:
+        run->gone = true;
         if (on_purpose)
             run->phase = FREED;
         else
@@ -128,7 +133,9 @@ static void renew(struct run *run) {
         break;
     }
     if (clock_now_ms() < lease_stop_at(&lock->lease)) {
-        say_note(&run->ctx.say, "the lease could not be renewed yet: %s", why.text);
+        if (!run->warned)
+            say_note(&run->ctx.say, "the lease could not be renewed yet: %s", why.text);
+        run->warned = true;
         lease_retry(&lock->lease, clock_now_ms());
         return;
     }
@@ -157,9 +164,11 @@ static void supervise(struct run *run) {
     struct trouble late;
 
     while (!run->child.ended) {
-        int64_t now_ms = clock_now_ms();
-        if (now_ms < next_ms(run)) {
-            loop_sleep(&run->ctx.loop, next_ms(run));
+        int64_t now_ms;
+        loop_sleep(&run->ctx.loop, next_ms(run)); /* signals are seen in every turn */
+        now_ms = clock_now_ms();
+        if (run->child.ended || now_ms < next_ms(run)) {
+            continue;
         } else if (run->phase == STOPPING) {
             run->phase = KILLED;
             child_signal(&run->child, SIGKILL);
@@ -181,6 +190,9 @@ static int finish(struct run *run) {
     struct trouble why = {0};
     enum outcome outcome;
 
+    if (run->lost && !run->gone) /* perhaps it still is ours: nobody needs to wait for its end */
+        lock_release(lock, clock_earlier(context_deadline(&run->ctx), lock->lease.ends_ms),
+                     &on_purpose, &why);
     if (run->lost)
         return EXIT_NOT_OWNED;
     if (run->phase == FREED)
@@ -213,6 +225,8 @@ static enum outcome take(struct run *run, struct trouble *why) {
 
     if (outcome == DONE)
         outcome = context_store(&run->ctx, why);
+    if (outcome == DONE)
+        outcome = take_signals(&run->take, &run->ctx, why);
     run->take.lock.alive = true;
     return outcome == DONE ? take_lock(&run->take, &run->ctx, why) : outcome;
 }
@@ -231,6 +245,7 @@ static enum outcome start(struct run *run, const struct child_found *found, stru
     if (outcome == DONE)
         outcome =
             child_start(&run->child, run->ctx.options->run, found, &run->ctx.loop.mask_found, why);
+    run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */
     return outcome == DONE ? DONE : take_back(&run->take, &run->ctx, outcome, why);
 }
 

@@ -22,8 +22,7 @@ static enum outcome check_environment(struct trouble *why) {
     for (char **at = environ; *at; at++) {
         const char *equals = text_begins(*at, "VLOCK_") ? strchr(*at, '=') : NULL;
         int length = equals ? (int)(equals - *at) : 0;
-        if (equals && !equals[1 + strspn(equals + 1, " \t\r\n")] &&
-            !text_begins(*at, "VLOCK_PREFIX="))
+        if (equals && !equals[1] && !text_begins(*at, "VLOCK_PREFIX="))
             return trouble_say(why, FAILED, EXIT_CONFIG,
                                "%.*s is set but empty: give it a value or unset it", length, *at);
     }

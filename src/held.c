@@ -10,29 +10,28 @@
 enum { ENCODED_TOKEN_BYTES = 3 * TOKEN_MAX_BYTES + 1, ENCODED_NAME_BYTES = 3 * NAME_MAX_BYTES + 1 };
 
 /* Decodes the entry at `entry`; returns the one after it, or NULL at the end. */
-static const char *next_entry(const char *entry, bool *well_formed,
+static const char *next_entry(const char *entry, bool *well_formed, char name[NAME_MAX_BYTES + 1],
                               char token[TOKEN_MAX_BYTES + 1]) {
     size_t length = strcspn(entry, ",");
     const char *equals = memchr(entry, '=', length);
-    char name[NAME_MAX_BYTES + 1];
     const char *value = equals ? equals + 1 : NULL;
 
     *well_formed =
         equals && equals > entry &&
-        text_percent_decode(name, sizeof name, entry, (size_t)(equals - entry)) &&
+        text_percent_decode(name, NAME_MAX_BYTES + 1, entry, (size_t)(equals - entry)) &&
         text_percent_decode(token, TOKEN_MAX_BYTES + 1, value, length - (size_t)(value - entry)) &&
         *token;
     return entry[length] == ',' ? entry + length + 1 : NULL;
 }
 
-bool held_has(const char *token) {
+bool held_has(const char *name, const char *token) {
     const char *entry = getenv("VLOCK_HELD");
-    char each[TOKEN_MAX_BYTES + 1];
+    char of[NAME_MAX_BYTES + 1], each[TOKEN_MAX_BYTES + 1];
     bool well_formed;
 
     while (entry) {
-        entry = next_entry(entry, &well_formed, each);
-        if (well_formed && strcmp(each, token) == 0)
+        entry = next_entry(entry, &well_formed, of, each);
+        if (well_formed && strcmp(of, name) == 0 && strcmp(each, token) == 0)
             return true;
     }
     return false;
@@ -40,11 +39,11 @@ bool held_has(const char *token) {
 
 enum outcome held_check(struct trouble *why) {
     const char *entry = getenv("VLOCK_HELD");
-    char each[TOKEN_MAX_BYTES + 1];
+    char of[NAME_MAX_BYTES + 1], each[TOKEN_MAX_BYTES + 1];
     bool well_formed = true;
 
     while (entry && well_formed)
-        entry = next_entry(entry, &well_formed, each);
+        entry = next_entry(entry, &well_formed, of, each);
     return well_formed ? DONE
                        : trouble_say(why, FAILED, EXIT_CONFIG,
                                      "VLOCK_HELD is malformed: only vlock run sets it, unset it");

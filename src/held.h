@@ -10,8 +10,8 @@
 
 #include "trouble.h"
 
-/* True if `token` is one of those in the environment's VLOCK_HELD. */
-bool held_has(const char *token);
+/* True if the environment's VLOCK_HELD has the lock NAME with this token. */
+bool held_has(const char *name, const char *token);
 
 /* FAILED/78 if VLOCK_HELD is there and malformed. */
 enum outcome held_check(struct trouble *why);

@@ -19,7 +19,8 @@ static int64_t within(int64_t value, int64_t least, int64_t most) {
 void lease_given(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t left_ms,
                  bool endless) {
     lease->ttl_ms = ttl_ms;
-    lease->renew_at_ms = ttl_ms == TTL_NONE ? CLOCK_NEVER : clock_after(asked_ms, ttl_ms / 3);
+    lease->renew_at_ms =
+        ttl_ms == TTL_NONE ? CLOCK_NEVER : clock_after(asked_ms, ttl_ms < 3 ? 1 : ttl_ms / 3);
     lease->ends_ms = endless || left_ms == TTL_NONE
                          ? CLOCK_NEVER
                          : clock_after(asked_ms, left_ms - left_ms / 100 - DRIFT_MS);

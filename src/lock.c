@@ -17,7 +17,10 @@ enum {
      * was not answered is taken back. */
     GRACE_MS = 20,
     WITHDRAW_MS = 25,
-    WITHDRAW_FREELY_MS = 500 /* where no -w bounds it */
+    WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
+    /* A connection that swallowed a renewal is given up in time for others to be tried. */
+    RENEWAL_TRIES = 3,
+    LEAST_REPLY_MS = 100
 };
 
 static void say_when(char *text, size_t size, int64_t wall_ms) {
@@ -64,7 +67,7 @@ static enum outcome busy(struct lock *lock, const struct answer *answer, struct 
     char holder[512];
 
     lock_describe_holder(holder, sizeof holder, answer);
-    lock->held_around = held_has(answer->holder);
+    lock->held_around = held_has(lock->name, answer->holder);
     if (lock->held_around)
         return trouble_say(why, HELD, EXIT_BUSY,
                            "%s: this command runs under that very lock: waiting would never end",
@@ -76,15 +79,19 @@ static enum outcome busy(struct lock *lock, const struct answer *answer, struct 
  * and says so if the store could not be told. */
 static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome outcome,
                              struct trouble *why) {
-    bool bounded = until_ms != 0 && until_ms != CLOCK_NEVER;
-    int64_t deadline_ms = clock_now_ms() + (bounded ? WITHDRAW_MS : WITHDRAW_FREELY_MS);
+    int64_t now_ms = clock_now_ms(), left_ms = WITHDRAW_FREELY_MS;
     struct request request = request_for(lock, ASK_WITHDRAW);
     struct answer ignored;
     struct trouble other = {0};
     struct trouble before = *why;
     char ttl[DURATION_TEXT_BYTES] = "30s";
 
-    if (store_ask(lock->store, &request, deadline_ms, &ignored, &other) == DONE)
+    if (until_ms != 0 && until_ms - now_ms < left_ms)
+        left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    if (left_ms < WITHDRAW_MS)
+        left_ms = WITHDRAW_MS;
+    loop_watch_outputs(lock->loop, false); /* that may be why, and must not end this too */
+    if (store_ask(lock->store, &request, now_ms + left_ms, &ignored, &other) == DONE)
         return outcome == UNSURE ? FAILED : outcome;
     if (lock->ttl_ms != TTL_NONE)
         duration_format(ttl, lock->ttl_ms);
@@ -105,10 +112,12 @@ static int64_t spread(int64_t pause_ms) {
  * filled on DONE and HELD. */
 static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
                                struct answer *answer, struct trouble *why) {
-    struct request request = request_for(lock, ASK_ACQUIRE);
     int64_t deadline_ms = until_ms ? clock_after(until_ms, GRACE_MS) : CLOCK_NEVER;
-    enum outcome outcome;
+    enum outcome outcome = token_make_id(lock->id, why);
+    struct request request = request_for(lock, ASK_ACQUIRE);
 
+    if (outcome != DONE)
+        return outcome;
     request.patient = until_ms != 0 && (until_ms != CLOCK_NEVER || heard);
     outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
     if (outcome == DONE) {
@@ -131,19 +140,19 @@ static enum outcome wait_a_little(struct lock *lock, const struct answer *answer
 }
 
 enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
-    enum outcome outcome = token_make_id(lock->id, why);
     int64_t pause_ms = POLL_FIRST_MS;
+    enum outcome outcome = held_check(why);
     struct answer answer = {0};
     bool heard = false;
 
-    if (outcome == DONE)
-        outcome = held_check(why);
     if (outcome != DONE)
         return outcome;
     for (;;) {
         outcome = ask_for_it(lock, until_ms, heard, &answer, why);
         if (outcome == UNSURE || outcome == STOPPED)
             return withdraw(lock, until_ms, outcome, why);
+        if (outcome == LOST) /* the id is spent: an earlier copy of that request was refused */
+            continue;
         if (outcome != HELD)
             return outcome;
         heard = true;
@@ -165,6 +174,9 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
     char holder[512];
 
     request.patient = true;
+    request.reply_ms = (deadline_ms - clock_now_ms()) / RENEWAL_TRIES;
+    if (request.reply_ms < LEAST_REPLY_MS)
+        request.reply_ms = LEAST_REPLY_MS;
     outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
     *on_purpose = outcome == LOST && answer.released;
     if (outcome == DONE)

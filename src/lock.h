@@ -24,12 +24,13 @@
 struct lock {
     struct store *store;
     struct loop *loop;
+    const char *name;  /* NAME, for VLOCK_HELD */
     const char *key;   /* prefix and NAME */
     const char *token; /* ours */
     int64_t ttl_ms;    /* or TTL_NONE */
     bool alive;        /* held by this process for as long as it lives (struct request) */
     /* from here on filled in by lock_acquire() */
-    char id[REQUEST_ID_BYTES + 1]; /* of the acquire */
+    char id[REQUEST_ID_BYTES + 1]; /* of the last question for it */
     struct lease lease;
     uint64_t fence;
     bool held_around; /* HELD: by a command that this one runs under */

@@ -121,7 +121,7 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
         if (all[count].revents && signals_stop(loop))
             return WAKE_STOP;
         for (unsigned i = outputs_from; i < used; i++)
-            if (all[i].revents & (POLLERR | POLLNVAL)) {
+            if (all[i].revents & (POLLERR | POLLHUP | POLLNVAL)) {
                 loop->output_gone = true;
                 return WAKE_STOP;
             }
@@ -140,6 +140,8 @@ void loop_close(struct loop *loop) {
     if (loop->timer >= 0)
         close(loop->timer);
     if (loop->signals >= 0) {
+        loop->on_signal = NULL;
+        signals_stop(loop); /* what was to be done is done: they have nothing left to end */
         close(loop->signals);
         sigprocmask(SIG_SETMASK, &loop->mask_found, NULL);
     }

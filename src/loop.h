@@ -48,7 +48,8 @@ struct loop {
 /* Makes a loop that takes no signals yet. It holds no descriptor until it needs one. */
 void loop_init(struct loop *loop);
 
-/* Blocks the signals that end or concern a waiter or a command (HUP INT QUIT TERM USR1 USR2
+/* `on_signal` may be NULL: signals are then taken and dropped.
+ * Blocks the signals that end or concern a waiter or a command (HUP INT QUIT TERM USR1 USR2
  * WINCH CHLD), those that are ignored at this moment excepted (a command under nohup must not
  * see SIGHUP), and has them shown to `on_signal`. Calling it again only changes the handler.
  * FAILED/71 if the kernel has no descriptor left. */
@@ -65,8 +66,8 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
 /* Sleeps until the deadline. WAKE_DEADLINE or WAKE_STOP. */
 enum wake loop_sleep(struct loop *loop, int64_t deadline_ms);
 
-/* Closes what the loop holds and restores the signal mask. Signals that are still pending
- * have their usual effect then. */
+/* Closes what the loop holds and restores the signal mask. Signals that came meanwhile are
+ * dropped: whoever closes the loop has decided how vlock ends. */
 void loop_close(struct loop *loop);
 
 #endif

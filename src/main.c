@@ -6,6 +6,7 @@
 #include "command.h"
 #include "options.h"
 #include "say.h"
+#include "text.h"
 #include "trouble.h"
 
 /* Which command the arguments name. NULL with the sentence in `why`. */
@@ -42,16 +43,13 @@ static const struct command *choose(const struct options *options, struct troubl
 }
 
 /* `eval "$(vlock acquire --format shell ...)"` must fail when vlock does, even when the command
- * line is not understood: whatever looks like that gets its "(exit N)". */
+ * line was not understood: whatever looks like that format gets its "(exit N)". */
 static bool wants_shell(char **argv) {
-    bool shell = false, acquire = false;
-
-    for (; *argv && strcmp(*argv, "--") != 0 && strcmp(*argv, "run") != 0; argv++) {
-        acquire = acquire || strcmp(*argv, "acquire") == 0;
-        shell = shell || strcmp(*argv, "--format=shell") == 0 ||
-                (strcmp(*argv, "--format") == 0 && argv[1] && strcmp(argv[1], "shell") == 0);
-    }
-    return acquire && shell;
+    for (; *argv && strcmp(*argv, "--") != 0; argv++)
+        if (text_begins(*argv, "--format=shell") ||
+            (strcmp(*argv, "--format") == 0 && (!argv[1] || text_begins(argv[1], "shell"))))
+            return true;
+    return false;
 }
 
 static int refuse(bool shell, const struct trouble *why) {
@@ -65,7 +63,8 @@ static int refuse(bool shell, const struct trouble *why) {
 
 static int version(const struct child_found *found) {
     puts("vlock " VLOCK_VERSION);
-    return fflush(stdout) == 0 && !found->closed[1] ? EXIT_DONE : EXIT_CANNOT_WRITE;
+    return fflush(stdout) == 0 && !ferror(stdout) && !found->closed[1] ? EXIT_DONE
+                                                                       : EXIT_CANNOT_WRITE;
 }
 
 static int run(char **argv, const struct child_found *found) {

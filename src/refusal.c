@@ -10,32 +10,32 @@
 static const struct refusal {
     const char *code;
     enum exit_status status;
-    bool passes;
     const char *advice;
 } refusals[] = {
-    {"NOAUTH", EXIT_REFUSED, false, "it wants a password: see --password-file and --user"},
-    {"WRONGPASS", EXIT_REFUSED, false, "check user and password"},
-    {"NOPERM", EXIT_REFUSED, false, "the server's administrator has to allow it (ACL)"},
-    {"ERR ACL failure", EXIT_REFUSED, false, "the server's administrator has to allow it (ACL)"},
-    {"DENIED", EXIT_REFUSED, false, "the server takes no connections from here"},
-    {"READONLY", EXIT_REFUSED, false, "it is a replica: name the primary"},
-    {"OOM", EXIT_REFUSED, false, "the server is out of memory: raise its maxmemory"},
-    {"MISCONF", EXIT_REFUSED, false, "the server cannot save to its disk: mend that first"},
-    {"NOREPLICAS", EXIT_REFUSED, true, "too few replicas are connected to the server"},
-    {"LOADING", EXIT_UNREACHABLE, true, "it is loading its data: try again soon, or wait with -w"},
-    {"BUSY", EXIT_UNREACHABLE, true, "a script of someone else is running there"},
-    {"MASTERDOWN", EXIT_UNREACHABLE, true, "its primary is down"},
-    {"TRYAGAIN", EXIT_UNREACHABLE, true, "the cluster is moving the key: try again"},
-    {"CLUSTERDOWN", EXIT_UNREACHABLE, true, "the cluster is down"},
-    {"MOVED", EXIT_CONFIG, false, "it is part of a cluster: clusters are not supported yet"},
-    {"CROSSSLOT", EXIT_USAGE, false, "this name cannot be locked on a cluster"},
-    {"ERR max number of clients", EXIT_UNREACHABLE, true, "raise its maxclients"},
-    {"ERR DB index", EXIT_CONFIG, false, "it has no such database: check the URL"},
-    {"ERR SELECT is not allowed", EXIT_CONFIG, false, "it has only database 0"},
-    {"ERR AUTH", EXIT_REFUSED, false, "it wants no password, or another form of it"},
-    {"ERR Client sent AUTH", EXIT_REFUSED, false, "it wants no password"},
-    {"WRONGTYPE", EXIT_PROTOCOL, false,
-     "the key holds something that is no lock: choose another name"},
+    {"NOAUTH", EXIT_REFUSED, "it wants a password: see --password-file and --user"},
+    {"WRONGPASS", EXIT_REFUSED, "check user and password"},
+    {"NOPERM", EXIT_REFUSED, "the server's administrator has to allow it (ACL)"},
+    {"ERR The user executing the script", EXIT_REFUSED,
+     "the server's administrator has to allow it (ACL)"},
+    {"ERR ACL failure", EXIT_REFUSED, "the server's administrator has to allow it (ACL)"},
+    {"DENIED", EXIT_REFUSED, "the server takes no connections from here"},
+    {"READONLY", EXIT_REFUSED, "it is a replica: name the primary"},
+    {"OOM", EXIT_REFUSED, "the server is out of memory: raise its maxmemory"},
+    {"MISCONF", EXIT_REFUSED, "the server cannot save to its disk: mend that first"},
+    {"NOREPLICAS", EXIT_UNREACHABLE, "too few replicas are connected to the server"},
+    {"LOADING", EXIT_UNREACHABLE, "it is loading its data: try again soon, or wait with -w"},
+    {"BUSY", EXIT_UNREACHABLE, "a script of someone else is running there"},
+    {"MASTERDOWN", EXIT_UNREACHABLE, "its primary is down"},
+    {"TRYAGAIN", EXIT_UNREACHABLE, "the cluster is moving the key: try again"},
+    {"CLUSTERDOWN", EXIT_UNREACHABLE, "the cluster is down"},
+    {"MOVED", EXIT_CONFIG, "it is part of a cluster: clusters are not supported yet"},
+    {"CROSSSLOT", EXIT_USAGE, "this name cannot be locked on a cluster"},
+    {"ERR max number of clients", EXIT_UNREACHABLE, "raise its maxclients"},
+    {"ERR DB index", EXIT_CONFIG, "it has no such database: check the URL"},
+    {"ERR SELECT is not allowed", EXIT_CONFIG, "it has only database 0"},
+    {"ERR AUTH", EXIT_REFUSED, "it wants no password, or another form of it"},
+    {"ERR Client sent AUTH", EXIT_REFUSED, "it wants no password"},
+    {"WRONGTYPE", EXIT_PROTOCOL, "the key holds something that is no lock: choose another name"},
 };
 
 /* The error's own words, behind what a script that passed it on has put in front. */
@@ -49,11 +49,17 @@ static const char *words(const char *error) {
     return *inner == '-' ? inner + 1 : inner;
 }
 
-/* How much of them is for people: not the " script: HASH, on @user_script:LINE." at the end. */
-static int words_length(const char *error) {
+/* Of "unknown command" errors only the beginning: servers repeat the arguments in them, and ours
+ * hold tokens and passwords. Nor is the script's hash and line, which stand at the end, for
+ * people. */
+int refusal_length(const char *error) {
     static const char tail[] = " script: ";
-    const char *end = strstr(error, ", on @user_script");
+    const char *arguments = strstr(error, "with args"), *end = strstr(error, ", on @user_script");
 
+    if (strstr(error, "unknown command") || arguments) {
+        size_t first = strcspn(error, ",");
+        return (int)(first < 80 ? first : 80);
+    }
     while (end && end > error && strncmp(end, tail, sizeof tail - 1) != 0)
         end--;
     return (int)(end && end > error ? (size_t)(end - error) : strlen(error));
@@ -73,23 +79,18 @@ static const struct refusal *find(const char *error) {
     return NULL;
 }
 
-bool refusal_passes(const char *error) {
-    const struct refusal *found = find(error);
-
-    return found && found->passes;
-}
-
 enum outcome refusal_say(struct trouble *why, const char *address, const char *request,
                          const char *error) {
     const struct refusal *found = find(error);
 
     if (!found && (strstr(error, "unknown command") || strstr(error, "wrong number of arg")))
         return trouble_say(why, FAILED, EXIT_PROTOCOL,
-                           "%s answered '%s' to %s: it runs no scripts, so it cannot keep locks",
-                           address, error, request);
+                           "%s answered '%.*s' to %s: it runs no scripts, so it cannot keep locks",
+                           address, refusal_length(error), error, request);
     if (!found)
         return trouble_say(why, FAILED, EXIT_PROTOCOL,
-                           "%s answered '%s' to %s: is it a lock server?", address, error, request);
+                           "%s answered '%.*s' to %s: is it a lock server?", address,
+                           refusal_length(error), error, request);
     return trouble_say(why, FAILED, found->status, "%s refused %s: %.*s: %s", address, request,
-                       words_length(words(error)), words(error), found->advice);
+                       refusal_length(words(error)), words(error), found->advice);
 }

@@ -7,13 +7,13 @@
 #include "trouble.h"
 
 /* Explains the error reply `error` ("NOPERM this user has ...") of the server shown as
- * `address`, to the request called `request`. FAILED with the status that belongs to it. */
+ * `address`, to the request called `request`. FAILED with the status that belongs to it:
+ * EXIT_UNREACHABLE for errors that pass by themselves (loading, failing over, too many clients). */
 enum outcome refusal_say(struct trouble *why, const char *address, const char *request,
                          const char *error);
 
-/* True for errors that pass by themselves (loading, failing over, too many clients): who can
- * wait asks again. */
-bool refusal_passes(const char *error);
+/* How many bytes of `error` may be shown: not the arguments that some errors repeat. */
+int refusal_length(const char *error);
 
 /* True if the error's code is `code` ("NOSCRIPT"), directly or as a script passed it on. */
 bool refusal_is(const char *error, const char *code);

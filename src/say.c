@@ -1,12 +1,19 @@
 #include "say.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "text.h"
+
+enum { PATIENCE_MS = 1000 };
 
 static bool write_all(int fd, const char *bytes, size_t length) {
     while (length) {
@@ -21,9 +28,45 @@ static bool write_all(int fd, const char *bytes, size_t length) {
     return true;
 }
 
-/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. */
-static void line(const char *name, const char *text) {
+/* Whether stderr takes something within `patience_ms`. */
+static bool ready(int fd, int patience_ms) {
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+
+    return poll(&writable, 1, patience_ms) == 1;
+}
+
+/* Writes to stderr without ever blocking in write(2). stderr is shared with others, so O_NONBLOCK
+ * must not be set on it: a pipe or terminal is opened once more, as a description of our own. */
+static void write_patiently(const char *bytes, size_t length, int patience_ms) {
+    struct stat status;
+    int fd;
+
+    if (fstat(STDERR_FILENO, &status) != 0)
+        return;
+    if (S_ISSOCK(status.st_mode)) {
+        if (ready(STDERR_FILENO, patience_ms))
+            send(STDERR_FILENO, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return;
+    }
+    if (!S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode)) {
+        write_all(STDERR_FILENO, bytes, length);
+        return;
+    }
+    fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (ready(fd >= 0 ? fd : STDERR_FILENO, patience_ms)) {
+        /* To a terminal in raw mode, or a nearly full pipe, it may go in pieces. */
+        write_all(fd >= 0 ? fd : STDERR_FILENO, bytes, length);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails.
+ * SIGTTOU is blocked meanwhile: a background job on a terminal that minds would be stopped. */
+static void line(const struct say *say, const char *text) {
+    const char *name = say->name;
     char shown[2 * 512 + 1], whole[sizeof shown + 2048];
+    sigset_t ttou, before;
     int length;
 
     text_printable(shown, sizeof shown, name ? name : "");
@@ -33,20 +76,24 @@ static void line(const char *name, const char *text) {
     if ((size_t)length > sizeof whole - 2)
         length = (int)sizeof whole - 2;
     whole[length] = '\n';
-    write_all(STDERR_FILENO, whole, (size_t)length + 1);
+    sigemptyset(&ttou);
+    sigaddset(&ttou, SIGTTOU);
+    sigprocmask(SIG_BLOCK, &ttou, &before);
+    write_patiently(whole, (size_t)length + 1, say->hurried ? 0 : PATIENCE_MS);
+    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-__attribute__((format(printf, 2, 0))) static void formatted(const char *name, const char *format,
-                                                            va_list args) {
+__attribute__((format(printf, 2, 0))) static void formatted(const struct say *say,
+                                                            const char *format, va_list args) {
     char text[2048], safe[2048];
 
     vsnprintf(text, sizeof text, format, args);
     text_printable(safe, sizeof safe, text);
-    line(name, safe);
+    line(say, safe);
 }
 
 void say_trouble(const struct say *say, const struct trouble *why) {
-    line(say->name, why->text);
+    line(say, why->text);
 }
 
 void say_note(const struct say *say, const char *format, ...) {
@@ -55,7 +102,7 @@ void say_note(const struct say *say, const char *format, ...) {
     if (say->quiet)
         return;
     va_start(args, format);
-    formatted(say->name, format, args);
+    formatted(say, format, args);
     va_end(args);
 }
 
@@ -63,7 +110,7 @@ void say_loud(const struct say *say, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
-    formatted(say->name, format, args);
+    formatted(say, format, args);
     va_end(args);
 }
 
@@ -74,7 +121,7 @@ void say_wire(void *say, const char *text) {
     if (!to->verbose)
         return;
     text_printable(safe, sizeof safe, text);
-    line(to->name, safe);
+    line(to, safe);
 }
 
 bool say_answer(const char *bytes, size_t length) {

@@ -1,6 +1,9 @@
 /* say.h - what vlock tells people: on stderr, a line at a time, each in one write.
  *
- *     vlock: NAME: what happened: what to do */
+ *     vlock: NAME: what happened: what to do
+ *
+ * A stderr that nobody reads (a full pipe, a terminal stopped with Ctrl-S) never holds vlock up for
+ * long, and not at all while a command depends on its lease: the line is dropped. */
 #ifndef VLOCK_SAY_H
 #define VLOCK_SAY_H
 
@@ -13,6 +16,7 @@ struct say {
     const char *name; /* the lock's NAME, NULL while there is none */
     bool quiet;       /* -q: errors only */
     bool verbose;     /* -v: the wire too */
+    bool hurried;     /* drop a line that does not go out at once */
 };
 
 /* An error: always printed. */

@@ -67,19 +67,21 @@ struct request {
                           lease end by time alone */
     bool tell;         /* ASK_RELEASE: a live process other than this one holds the lock: leave
                           word for its next ASK_RENEW or ASK_RELEASE that this was deliberate */
+    int64_t reply_ms;  /* wait for one reply no longer than this; 0: as struct access says */
     bool patient;      /* a store that cannot be reached is tried again until the deadline
                           instead of being reported at once */
 };
 
 /* Filled completely on DONE, HELD and LOST; untouched otherwise.
  *  kind          DONE                          HELD               LOST
- *  ACQUIRE       ours: fence, ttl              busy: the holder   -
+ *  ACQUIRE       ours: fence, ttl              busy: the holder   the id is spent: ask with another
  *  WITHDRAW      nothing of ours is left       -                  -
  *  RELEASE       freed                         -                  not ours (free or a holder)
  *  EXTEND RESET  ours: ttl as it is now        -                  not ours
  *  RENEW RECOVER ours: ttl as it is now        -                  not ours
  *  PEEK          ttl_ms == 0: free             -                  token is not the holder's
- * A key without expiry answers EXTEND, RESET and RENEW with FAILED/65 (nothing changed).
+ * A key without expiry answers EXTEND, RESET and RECOVER with FAILED/65 (nothing changed); RENEW
+ * leaves it so.
  * EXTEND whose result would be over TTL_MAX_MS is FAILED/64. */
 struct answer {
     int64_t asked_ms;                 /* CLOCK_BOOTTIME just before the request that was answered

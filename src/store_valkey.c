@@ -30,13 +30,13 @@
 #include "refusal.h"
 #include "scripts.h"
 #include "store.h"
+#include "text.h"
 #include "wire.h"
 
 extern const struct store_kind store_valkey;
 
 enum {
     CLAIM_MS = 30000,    /* a lock without expiry, until it is confirmed */
-    MARK_MS = 120000,    /* longer than TCP tries to deliver what a dead process sent */
     PAUSE_FIRST_MS = 5,  /* before connecting again, doubled each time, ... */
     PAUSE_MOST_MS = 250, /* ... up to this */
     SUFFIX_BYTES = 64
@@ -48,6 +48,7 @@ struct valkey {
     const struct access *access;
     struct loop *loop;
     struct wire *wire;
+    bool again; /* an earlier attempt at the request may have been carried out, now or later */
 };
 
 /* What a script answers, see head.lua. */
@@ -132,13 +133,14 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
     size_t lengths[ARGC];
 
     name_keys(&keys, request->key, request->id);
-    if (request->kind == ASK_WITHDRAW)
-        snprintf(ms, sizeof ms, "%d", MARK_MS);
-    else if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
+    if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         snprintf(ms, sizeof ms, "%d", CLAIM_MS);
     else
         snprintf(ms, sizeof ms, "%lld", (long long)request->ttl_ms);
-    if (request->kind == ASK_RECOVER)
+    if (request->kind == ASK_ACQUIRE)
+        snprintf(last, sizeof last, "%s%s", v->again ? "again" : "",
+                 request->ttl_ms == TTL_NONE ? ",endless" : "");
+    else if (request->kind == ASK_RECOVER)
         snprintf(last, sizeof last, "%llu", (unsigned long long)request->fence);
     else if (request->kind == ASK_RELEASE && request->tell)
         snprintf(last, sizeof last, "tell");
@@ -147,6 +149,7 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
     for (unsigned i = 0; i < ARGC; i++)
         lengths[i] = strlen(argv[i]);
     note(v, "> %s %s %s", argv[0], script->name, request->key);
+    wire_reply_within(v->wire, request->reply_ms);
     return wire_send(v->wire, ARGC, argv, lengths, why);
 }
 
@@ -204,15 +207,15 @@ static enum outcome call(struct valkey *v, const struct script *script,
             reply = NULL;
         }
     }
+    if (reply->type == REDIS_REPLY_ERROR && request->token)
+        text_redact(reply->str, request->token);
     if (wire_refused(v->wire) && reply->type == REDIS_REPLY_ERROR) {
         if (why)
             *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
         outcome = FAILED;
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        note(v, "< %s", reply->str);
+        note(v, "< %.*s", refusal_length(reply->str), reply->str);
         outcome = refusal_say(why, v->address->shown, script->name, reply->str);
-        if (why && refusal_passes(reply->str))
-            why->status = EXIT_UNREACHABLE;
     } else if (!read_answer(reply, verdict, out)) {
         outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
                               "%s answered something that is no lock's answer: is it a proxy?",
@@ -231,13 +234,14 @@ static enum outcome undo(struct valkey *v, const struct request *request, enum v
                          int64_t deadline_ms, struct trouble *why) {
     struct request release = *request;
     struct answer ignored = {0};
+    enum outcome undone = DONE;
 
+    *why = *wire_refused(v->wire);
     release.kind = ASK_RELEASE;
     if (request->kind == ASK_ACQUIRE && verdict == YES)
-        call(v, &script_release, &release, deadline_ms, &verdict, &ignored, NULL);
-    *why = *wire_refused(v->wire);
+        undone = call(v, &script_release, &release, deadline_ms, &verdict, &ignored, NULL);
     wire_drop(v->wire);
-    return FAILED;
+    return undone == DONE ? FAILED : UNSURE;
 }
 
 /* The second step of an acquire without expiry. */
@@ -256,8 +260,9 @@ static enum outcome confirm(struct valkey *v, const struct request *request, int
     return DONE;
 }
 
-static enum outcome verdict_means(const struct request *request, enum verdict verdict, bool again,
-                                  const struct answer *answer, struct trouble *why) {
+static enum outcome verdict_means(const struct valkey *v, const struct request *request,
+                                  enum verdict verdict, const struct answer *answer,
+                                  struct trouble *why) {
     switch (verdict) {
     case YES:
         return DONE;
@@ -266,22 +271,23 @@ static enum outcome verdict_means(const struct request *request, enum verdict ve
             return HELD;
         /* An earlier attempt, whose reply was lost, has released it; who holds it now, if
          * anybody, came later. */
-        return request->kind == ASK_RELEASE && again && !answer->released ? DONE : LOST;
+        return request->kind == ASK_RELEASE && v->again && !answer->released ? DONE : LOST;
     case ENDLESS:
         return trouble_say(why, FAILED, EXIT_DATA, "the lock has no expiry to extend or reset");
     case TOO_LONG:
         return trouble_say(why, FAILED, EXIT_USAGE,
                            "the lease would become longer than a server can count");
     case WITHDRAWN:
+        return trouble_say(why, LOST, EXIT_UNREACHABLE, "the request was given up before");
     case VERDICTS:
         break;
     }
-    return trouble_say(why, FAILED, EXIT_UNREACHABLE, "the request was given up before");
+    return trouble_say(why, FAILED, EXIT_BUG, "no such verdict: report this");
 }
 
 /* One attempt over the connection there is, or a new one. */
-static enum outcome attempt(struct valkey *v, const struct request *request, bool again,
-                            int64_t deadline_ms, struct answer *out, struct trouble *why) {
+static enum outcome attempt(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                            struct answer *out, struct trouble *why) {
     struct answer got = {0};
     enum verdict verdict = NO;
     enum outcome outcome;
@@ -291,7 +297,7 @@ static enum outcome attempt(struct valkey *v, const struct request *request, boo
         return outcome;
     if (wire_refused(v->wire))
         return undo(v, request, verdict, deadline_ms, why);
-    outcome = verdict_means(request, verdict, again, &got, why);
+    outcome = verdict_means(v, request, verdict, &got, why);
     if (outcome == DONE && request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         outcome = confirm(v, request, deadline_ms, &got, why);
     if (outcome == DONE || outcome == HELD || outcome == LOST)
@@ -327,41 +333,41 @@ static enum outcome withdraw(struct valkey *v, const struct request *request, in
     enum outcome outcome = UNSURE;
 
     if (wire_connected(v->wire))
-        outcome = attempt(v, request, false, now_ms + (deadline_ms - now_ms) / 2, out, why);
+        outcome = attempt(v, request, now_ms + (deadline_ms - now_ms) / 2, out, why);
     if (outcome == DONE)
         return DONE;
     wire_drop(v->wire);
-    return attempt(v, request, false, deadline_ms, out, why);
+    return attempt(v, request, deadline_ms, out, why);
 }
 
 static enum outcome valkey_ask(struct store *store, const struct request *request,
                                int64_t deadline_ms, struct answer *out, struct trouble *why) {
     struct valkey *v = (struct valkey *)store;
     int64_t give_up_ms = give_up_at(v, request, deadline_ms), pause_ms = PAUSE_FIRST_MS;
-    bool again = false; /* an earlier attempt may have been carried out */
 
+    v->again = false;
     if (request->kind == ASK_WITHDRAW)
         return withdraw(v, request, deadline_ms, out, why);
     for (;;) {
         bool silent;
-        enum outcome outcome = attempt(v, request, again, give_up_ms, out, why);
-        if (wire_greets_anew(v->wire)) {
-            again = again || outcome != FAILED; /* it may have worked without the password */
+        enum outcome outcome = attempt(v, request, give_up_ms, out, why);
+        if (wire_greets_anew(v->wire)) { /* it may have worked without the password */
+            v->again = v->again || outcome == DONE || outcome == UNSURE;
             wire_drop(v->wire);
             continue;
         }
         if (outcome != UNSURE && !(outcome == FAILED && why->status == EXIT_UNREACHABLE))
-            return outcome;
+            return v->again && outcome == FAILED ? UNSURE : outcome;
         silent = outcome == UNSURE && wire_connected(v->wire);
-        again = again || outcome == UNSURE;
-        if (!request->patient && (!again || silent))
-            return again ? UNSURE : outcome;
+        v->again = v->again || outcome == UNSURE;
+        if (!request->patient && (!v->again || silent))
+            return v->again ? UNSURE : outcome;
         if (clock_now_ms() + pause_ms >= give_up_ms)
-            return again ? UNSURE : outcome;
+            return v->again ? UNSURE : outcome;
         if (silent)
             wire_drop(v->wire); /* behind a request that hangs ours would hang too */
         if (loop_sleep(v->loop, clock_now_ms() + spread(pause_ms)) == WAKE_STOP)
-            return again ? STOPPED : trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
+            return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
         pause_ms = pause_ms * 2 < PAUSE_MOST_MS ? pause_ms * 2 : PAUSE_MOST_MS;
     }
 }

@@ -31,17 +31,21 @@ enum outcome take_settle(struct take *take, struct context *ctx, struct trouble 
     return outcome == DONE ? choose_token(ctx, why) : outcome;
 }
 
+enum outcome take_signals(struct take *take, struct context *ctx, struct trouble *why) {
+    return loop_take_signals(&ctx->loop, ending_on_signal, &take->ending, why);
+}
+
 enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why) {
     int64_t until_ms = take->wait_ms ? clock_after(clock_now_ms(), take->wait_ms) : 0;
     enum outcome outcome;
 
     take->lock.store = ctx->store;
     take->lock.loop = &ctx->loop;
+    take->lock.name = ctx->name;
     take->lock.key = ctx->key;
     take->lock.token = ctx->token;
-    outcome = loop_take_signals(&ctx->loop, ending_on_signal, &take->ending, why);
-    if (outcome != DONE)
-        return outcome;
+    if (loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* nothing was asked for yet */
+        return trouble_say(why, STOPPED, EXIT_BUSY, "stopped");
     loop_watch_outputs(&ctx->loop, true);
     outcome = lock_acquire(&take->lock, until_ms, why);
     loop_watch_outputs(&ctx->loop, false);
@@ -55,7 +59,9 @@ enum outcome take_back(struct take *take, struct context *ctx, enum outcome outc
     struct trouble other = {0}, before = *why;
     bool on_purpose;
 
-    if (lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other) != DONE)
+    loop_take_signals(&ctx->loop, NULL, NULL, why); /* a second signal must not stop this */
+    take->kept = lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other) != DONE;
+    if (take->kept)
         trouble_say(why, outcome, before.status, "%s; nor could the lock be given back: %s",
                     before.text, other.text);
     return outcome;
@@ -65,8 +71,11 @@ int take_status(const struct take *take, const struct context *ctx, enum outcome
                 const struct trouble *why) {
     if (outcome == DONE)
         return EXIT_DONE;
-    if (outcome == STOPPED)
+    if (outcome == STOPPED) {
+        if (take->kept)
+            say_trouble(&ctx->say, why);
         return ending_status(&take->ending, &ctx->loop);
+    }
     if (outcome == HELD && !take->lock.held_around) {
         if (!ctx->say.quiet && take->conflict != 0)
             say_trouble(&ctx->say, why);

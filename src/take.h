@@ -1,6 +1,6 @@
 /* take.h - what acquire and run have in common: taking a lock, with all that can come between.
  *
- * From take_lock() on, signals are taken by the loop: nothing but SIGKILL ends vlock between
+ * From take_signals() on, signals are taken by the loop: nothing but SIGKILL ends vlock between
  * the moment the store gives the lock and the moment somebody else answers for it. */
 #ifndef VLOCK_TAKE_H
 #define VLOCK_TAKE_H
@@ -20,10 +20,15 @@ struct take {
     int64_t wait_ms; /* 0: not at all, CLOCK_NEVER: for ever */
     int conflict;    /* the exit status when the lock is held */
     bool ttl_given;
+    bool kept; /* take_back() could not give it back */
 };
 
 /* Reads --ttl, --wait, --nonblock, -E, --token, --note; makes the token. FAILED/64, FAILED/78. */
 enum outcome take_settle(struct take *take, struct context *ctx, struct trouble *why);
+
+/* From now on signals end no more than a wait. Before anything is prepared that would stay behind:
+ * a draft of a token file, say. */
+enum outcome take_signals(struct take *take, struct context *ctx, struct trouble *why);
 
 /* Takes the lock in ctx->store. DONE: it is ours. As lock_acquire(). */
 enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why);

@@ -163,3 +163,12 @@ bool text_number(const char *digits, unsigned long long most, unsigned long long
 bool text_begins(const char *s, const char *prefix) {
     return s && strncmp(s, prefix, strlen(prefix)) == 0;
 }
+
+void text_redact(char *text, const char *secret) {
+    size_t length = strlen(secret);
+
+    if (length < 6)
+        return;
+    for (char *at = strstr(text, secret); at; at = strstr(at, secret))
+        memset(at, '*', length);
+}

@@ -16,6 +16,10 @@ void text_printable(char *to, size_t size, const char *from);
 /* True if `s` holds a control character (0x01 to 0x1f, 0x7f). */
 bool text_has_control(const char *s);
 
+/* Overwrites every occurrence of `secret` in `text` with '*'. Secrets of under 6 bytes are left:
+ * they stand in every text. */
+void text_redact(char *text, const char *secret);
+
 /* Percent-encodes `from` into `to`: every byte except letters, digits and those in `keep`
  * becomes %XX. Returns false, with `to` empty, if it does not fit into `size` bytes. */
 bool text_percent_encode(char *to, size_t size, const char *from, const char *keep);

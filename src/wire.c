@@ -14,6 +14,7 @@
 #include "outbox.h"
 #include "refusal.h"
 #include "replies.h"
+#include "text.h"
 #include "tls.h"
 
 enum state { CLOSED, DIALING, SECURING, OPEN };
@@ -33,10 +34,11 @@ struct wire {
     const char *greeting[GREETING_COMMANDS]; /* those that are unanswered, in order */
     unsigned greetings;
     unsigned owed;
+    int64_t reply_ms; /* see wire_reply_within() */
     int64_t limit_ms; /* the connection is to be there, or the reply, by then */
     bool refused;     /* the greeting was: see refusal */
     struct trouble refusal;
-    bool without_hello; /* this server does not know HELLO: AUTH and SELECT alone */
+    bool without_hello; /* this server does not know HELLO: AUTH alone */
     bool greets_anew;
 };
 
@@ -63,6 +65,7 @@ struct wire *wire_new(const struct address *address, const struct access *access
     wire->access = access;
     wire->loop = loop;
     wire->fd = -1;
+    wire->reply_ms = access->reply_timeout_ms;
     return wire;
 }
 
@@ -121,6 +124,16 @@ static bool greet(struct wire *wire) {
     return queued;
 }
 
+void wire_reply_within(struct wire *wire, int64_t ms) {
+    int64_t most_ms = wire->access->reply_timeout_ms;
+
+    wire->reply_ms = ms > 0 && ms < most_ms ? ms : most_ms;
+}
+
+static int64_t reply_limit(const struct wire *wire) {
+    return clock_after(clock_now_ms(), wire->reply_ms);
+}
+
 static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
     enum outcome outcome = DONE;
 
@@ -130,7 +143,7 @@ static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
     if (wire->address->tls)
         outcome = tls_open(fd, wire->address, wire->access, &wire->tls, why);
     if (wire->state == OPEN)
-        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+        wire->limit_ms = reply_limit(wire);
     return outcome;
 }
 
@@ -170,7 +183,7 @@ enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, cons
     if (outcome != DONE)
         wire_drop(wire);
     else if (wire->state == OPEN)
-        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+        wire->limit_ms = reply_limit(wire);
     return outcome;
 }
 
@@ -260,7 +273,7 @@ static enum outcome step(struct wire *wire, bool readable, struct trouble *why) 
         if (outcome == STOPPED)
             return DONE;
         wire->state = OPEN;
-        wire->limit_ms = clock_after(clock_now_ms(), wire->access->reply_timeout_ms);
+        wire->limit_ms = reply_limit(wire);
     }
     if (outcome == DONE && wire->state == OPEN && wire->out.bytes)
         flush(wire);
@@ -280,7 +293,7 @@ static void greeting_answered(struct wire *wire, const redisReply *reply) {
     wire->greetings--;
     memmove(wire->greeting, wire->greeting + 1, sizeof wire->greeting - sizeof *wire->greeting);
     if (reply->type == REDIS_REPLY_ERROR)
-        note(wire, "< %s: %s", command, reply->str);
+        note(wire, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
     switch (greeting_read(command, reply)) {
     case GREETING_FINE:
         return;
@@ -306,6 +319,8 @@ static enum outcome next_reply(struct wire *wire, redisReply **reply, struct tro
         if (!one)
             return DONE;
         push = one->type == REDIS_REPLY_PUSH;
+        if (one->type == REDIS_REPLY_ERROR && wire->access->password)
+            text_redact(one->str, wire->access->password);
         if (wire->greetings && (!push || greeting_is_answer(wire->greeting[0], one))) {
             greeting_answered(wire, one);
         } else if (!push && wire->owed) {
@@ -362,7 +377,7 @@ static enum outcome sleep_on(struct wire *wire, int64_t deadline_ms, bool *reada
 enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **reply,
                           struct trouble *why) {
     redisReply *got = NULL;
-    bool readable = false;
+    bool readable = false, first = true;
     enum outcome outcome;
 
     if (wire->state == CLOSED)
@@ -377,6 +392,10 @@ enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **r
             *reply = got;
             return DONE;
         }
+        /* Looked at each time: a server that never stops talking wakes us all the time. */
+        if (clock_now_ms() >= clock_earlier(deadline_ms, wire->limit_ms) && !first)
+            return too_late(wire, why);
+        first = false;
         if (wire->tls && wire->state == OPEN && tls_has_bytes(wire->tls))
             readable = true; /* decrypted already: poll() would not tell */
         else

@@ -32,6 +32,10 @@ struct wire *wire_new(const struct address *address, const struct access *access
 enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
                        struct trouble *why);
 
+/* The reply to what is sent from now on is waited for no longer than `ms`; 0: struct access'
+ * timeout. */
+void wire_reply_within(struct wire *wire, int64_t ms);
+
 /* Waits for the reply to the oldest command whose reply was not received yet, until
  * `deadline_ms` and within the timeouts of struct access.
  * DONE     *reply is the caller's: freeReplyObject(). It may be an error reply.

@@ -1,5 +1,5 @@
 -- A lock without expiry is acquired with one, and loses it here, once the acquire has been
 -- answered: an acquire that nobody waits for any more then leaves no lock behind for ever.
 if not ours or note[2] ~= id then return answer(NO) end
-redis.call('PERSIST', lock)
+call('PERSIST', lock)
 return answer(YES)

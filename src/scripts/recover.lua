@@ -1,10 +1,10 @@
 -- As reset; but a lock that lapsed is taken again with its old fence (ARGV 4), if that is
--- still the last one given: no vlock has held the lock in between.
+-- still the last one given and was not given back: no vlock has held the lock in between.
 if ours then
-  if redis.call('PTTL', lock) == -1 then return answer(ENDLESS) end
-  redis.call('PEXPIRE', lock, ARGV[3])
+  if call('PTTL', lock) == -1 then return answer(ENDLESS) end
+  call('PEXPIRE', lock, ARGV[3])
   return answer(YES)
 end
-if held or note[1] ~= ARGV[4] then return answer(NO) end
-redis.call('SET', lock, token, 'PX', ARGV[3])
+if held or not note[2] or note[1] ~= ARGV[4] then return answer(NO) end
+call('SET', lock, token, 'PX', ARGV[3])
 return answer(YES)

@@ -3,7 +3,8 @@
 -- its next renewal then finds out that this was done on purpose.
 if not ours then return answer(NO) end
 if ARGV[4] == 'tell' and note[2] then
-  keep('freed', string.sub(note[2] .. (note[4] or ''), 1, 1024))
+  redis.pcall('HSET', fences, 'freed', string.sub(note[2] .. (note[4] or ''), 1, 1024))
 end
-redis.call('DEL', lock)
+redis.pcall('HDEL', fences, 'grant') -- what was given back is not recovered
+call('DEL', lock)
 return answer(YES)

@@ -1,6 +1,7 @@
--- Set what is left to ms unless more is left: a renewal never shortens what an extend gave.
+-- Set what is left to ms unless more is left: a renewal never shortens what an extend gave, and
+-- a lock that somebody made endless stays so.
 if not ours then return answer(NO) end
-local left = redis.call('PTTL', lock)
-if left == -1 then return answer(ENDLESS) end
-if left < ms then redis.call('PEXPIRE', lock, ARGV[3]) end
+local left = call('PTTL', lock)
+if left >= 0 and left < ms then call('PEXPIRE', lock, ARGV[3]) end
+redis.pcall('PEXPIRE', fences, MONTH)
 return answer(YES)
