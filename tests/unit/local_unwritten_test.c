@@ -52,6 +52,14 @@ static void test_life_of_nothing(struct local *local) {
     check(outcome == FAILED && local->why.status == EXIT_CANNOT_WRITE && !shown &&
               local_is_free(local, "v"),
           "an acquire that cannot be written shows no life");
+    local_ask(local, ASK_ACQUIRE, "v", "alice", ID_3, 60000);
+    forbid_writing(true);
+    outcome = ask_alive(local, ASK_RENEW, "alice", ID_3, 90000);
+    shown = life_is_shown();
+    forbid_writing(false);
+    check(outcome == FAILED && !shown && local_is_held(local, "v", "alice"),
+          "nor does a renewal that would have begun to show one");
+    local_ask(local, ASK_RELEASE, "v", "alice", ID_3, 0);
     ask_alive(local, ASK_ACQUIRE, "alice", ID_2, 1);
     local_sleep_until(local->answer.asked_ms + 1);
     forbid_writing(true);
