@@ -41,6 +41,8 @@ int cmd_extend(const struct options *options, const struct child_found *found) {
     if (outcome == DONE)
         outcome = context_token(&ctx, &why);
     if (outcome == DONE)
+        context_keep_file(&ctx);
+    if (outcome == DONE)
         outcome = context_store(&ctx, &why);
     if (outcome == DONE)
         outcome = extend(&ctx, ms, options->value[OPT_REPLACE] != NULL, &why);

@@ -12,6 +12,8 @@ int cmd_owned(const struct options *options, const struct child_found *found) {
     if (outcome == DONE)
         outcome = context_token(&ctx, &why); /* LOST: no token owns nothing */
     if (outcome == DONE)
+        context_keep_file(&ctx);
+    if (outcome == DONE)
         outcome = context_store(&ctx, &why);
     if (outcome == DONE) {
         struct request request = {.kind = ASK_PEEK, .key = ctx.key, .token = ctx.token};

@@ -54,6 +54,8 @@ int cmd_reacquire(const struct options *options, const struct child_found *found
     if (outcome == DONE)
         outcome = full_ttl(&ctx, &ttl_ms, &why);
     if (outcome == DONE)
+        context_keep_file(&ctx);
+    if (outcome == DONE)
         outcome = context_store(&ctx, &why);
     if (outcome == DONE)
         outcome = reacquire(&ctx, ttl_ms, &why);

@@ -170,6 +170,10 @@ static enum outcome take_token(struct context *ctx, const char *token, enum exit
     return DONE;
 }
 
+void context_keep_file(struct context *ctx) {
+    tokenfile_unlock(&ctx->hold);
+}
+
 enum outcome context_token(struct context *ctx, struct trouble *why) {
     const char *token = ctx->options->value[OPT_TOKEN], *fence = getenv("VLOCK_FENCE");
     const char *path = option_or_variable(ctx, OPT_TOKEN_FILE, NULL);

@@ -48,6 +48,10 @@ enum outcome context_open(struct context *ctx, const struct options *options,
                           const struct child_found *found, bool name_from_environment,
                           struct trouble *why);
 
+/* For a command that will not remove the token file: lets go of it, so that others may read it
+ * while the store is asked. */
+void context_keep_file(struct context *ctx);
+
 /* --token, --token-file, VLOCK_TOKEN_FILE, VLOCK_TOKEN. LOST/66 if there is no token at all;
  * FAILED/66 if the token file that is named is missing, FAILED/65 if it is for another lock. */
 enum outcome context_token(struct context *ctx, struct trouble *why);

@@ -78,7 +78,8 @@ options_of() { "$VLOCK_BIN" help "$1" | grep -o -- ' --[a-z][a-z-]*' | tr -d ' '
 }
 
 @test "fish completes options with what they mean" {
-    run fish -c "source $(root)/completions/vlock.fish; complete -C 'vlock release --if'"
+    cd "$(root)"
+    run fish -c "source completions/vlock.fish; complete -C 'vlock release --if'"
     [[ $output == *--if-held* ]]
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# run.sh [FILE...]: installs what building and testing need, builds dev and asan, runs every
-# unit test and every tests/*.bats against both, and ends with a line that counts them.
+# run.sh [FILE...]: installs what building and testing need, builds dev, asan and release, runs
+# every unit test and every tests/*.bats against each, and ends with a line that counts them.
 # FILE: only these, `release.bats` or `unit_text` for example.
-#   VLOCK_TEST_BUILDS  the presets to test, default "dev asan"
+#   VLOCK_TEST_BUILDS  the presets to test, default "dev asan release"
 #   VLOCK_TEST_JOBS    how many files at a time, default one for each processor
 #   VLOCK_TEST_LIMIT   seconds for everything after the installation, default 1620
 # May be run again and again, from anywhere, as root or with sudo; where nothing is missing,
@@ -107,7 +107,7 @@ files() {
 }
 
 export VLOCK_TEST_DEADLINE=$(($(date +%s) + ${VLOCK_TEST_LIMIT:-1620}))
-builds=${VLOCK_TEST_BUILDS:-dev asan}
+builds=${VLOCK_TEST_BUILDS:-dev asan release}
 [ $# -gt 0 ] || step "clang builds it without a warning" build_with_clang || :
 for build in $builds; do
     step "gcc builds $build without a warning" build "$build" || continue
@@ -122,11 +122,20 @@ for build in $builds; do
     wait $! || :
     left=$(marked) || :
     if [ -n "$left" ]; then
-        say "note: the tests left these processes behind:"
+        failed=$((failed + 1))
+        say "FAILED  the tests left these processes behind:"
         # shellcheck disable=SC2086 # a list of pids
         ps -o pid,ppid,stat,args $left || :
         sweep
     fi
+    # A file without a count was never finished, whatever ended it: that is no success.
+    while read -r file; do
+        base=${file##*/}
+        if [ ! -f "$results/$build/$base.count" ]; then
+            failed=$((failed + 1))
+            say "FAILED  $base was not finished"
+        fi
+    done <"$results/$build.files"
     while read -r ok not_ok skip; do
         passed=$((passed + ok)) failed=$((failed + not_ok)) skipped=$((skipped + skip))
     done <<COUNTS
