@@ -133,7 +133,7 @@ static int sync_file(int fd, int (*sync)(int)) {
     return failed && errno != EINVAL && errno != EBADF && errno != ENOSYS ? errno : 0;
 }
 
-/* The whole content but the fence, to the disk, and the draft's name too: with zeros in the fence's
+/* The whole content but the fence, to the disk, and the draft's name too: with 0 in the fence's
  * place, publishing needs no more room (where files are overwritten in place). 0 or errno. */
 static int make(struct tokenfile_draft *draft, const struct tokenfile *content) {
     char text[TOKENFILE_MAX_BYTES];
@@ -173,7 +173,7 @@ enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content
     return DONE;
 }
 
-/* Writes the fence over the zeros kept for it, digit for digit: the draft is a token file before
+/* Writes the fence over the room kept for it, in one piece: the draft is a token file before
  * and after. 0 or errno. */
 static int fill_fence(const struct tokenfile_draft *draft, uint64_t fence) {
     char line[32];

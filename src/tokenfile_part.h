@@ -19,13 +19,17 @@ enum tokenfile_load { LOAD_GOOD, LOAD_EMPTY, LOAD_MALFORMED, LOAD_UNREADABLE };
  * why it cannot be read; *out is filled on LOAD_GOOD only. */
 enum tokenfile_load tokenfile_load(int fd, struct tokenfile *out, const char **fault);
 
-/* Writes `content` into `text`, with twenty zeros for the fence: a draft can so be read, as a file
+/* Writes `content` into `text`, with 0 for the fence: a draft can so be read, as a file
  * whose fence is not known. Returns the length, and in *fence_at where the fence's line begins. */
 size_t tokenfile_write(char text[TOKENFILE_MAX_BYTES], const struct tokenfile *content,
                        int64_t *fence_at);
 
-/* The fence's line as it is published. Returns its length, which is that of the zeros' line. */
-size_t tokenfile_write_fence(char line[32], uint64_t fence);
+enum { FENCE_LINE_BYTES = 32 };
+
+/* The fence's line, as it is published, and behind it empty lines up to the same length whatever
+ * the fence: numbers are read by shells, to which leading zeros mean octal. `line` has room for
+ * FENCE_LINE_BYTES. Returns that length. */
+size_t tokenfile_write_fence(char *line, uint64_t fence);
 
 /* Why `content` could not be read back once it is written, in a few words; NULL if it can. */
 const char *tokenfile_fault(const struct tokenfile *content);

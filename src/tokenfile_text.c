@@ -17,7 +17,7 @@ static const char *const key_names[KEYS] = {
 };
 
 static const unsigned required = 1U << VERSION | 1U << NAME | 1U << TOKEN | 1U << TTL;
-static const char fence_room[] = "fence=00000000000000000000\n"; /* 2^64 has twenty digits */
+enum { FENCE_DIGITS = 20 }; /* of 2^64 */
 
 /* The key that `line` begins with; KEYS if it is none. */
 static enum key find_key(const char *line) {
@@ -99,6 +99,8 @@ static const char *read_keys(char *text, struct tokenfile *out) {
         /* A file that we wrote ends with a line end: this one was cut. */
         if (!cut_line(&text))
             return "its last line is cut off";
+        if (!*line && !text[strspn(text, "\r\n")])
+            break; /* the room that a short fence leaves */
         key = find_key(line);
         if (key == KEYS)
             return "a line begins with no key that is known";
@@ -202,12 +204,16 @@ size_t tokenfile_write(char text[TOKENFILE_MAX_BYTES], const struct tokenfile *c
     add(text, &used, TTL, ttl);
     add(text, &used, STORE, content->store);
     *fence_at = (int64_t)used;
-    memcpy(text + used, fence_room, sizeof fence_room - 1);
-    return used + sizeof fence_room - 1;
+    return used + tokenfile_write_fence(text + used, 0);
 }
 
-size_t tokenfile_write_fence(char line[32], uint64_t fence) {
-    return (size_t)snprintf(line, 32, "%s%020llu\n", key_names[FENCE], (unsigned long long)fence);
+size_t tokenfile_write_fence(char *line, uint64_t fence) {
+    size_t whole = strlen(key_names[FENCE]) + FENCE_DIGITS + 1;
+    int used =
+        snprintf(line, FENCE_LINE_BYTES, "%s%llu", key_names[FENCE], (unsigned long long)fence);
+
+    memset(line + used, '\n', whole - (size_t)used);
+    return whole;
 }
 
 const char *tokenfile_fault(const struct tokenfile *content) {

@@ -19,7 +19,7 @@ static void test_round_trip(struct play *play) {
     check(play_publish(play, 1790000000000000, 0) == DONE && play_count(".", false) == 0 &&
               play_file_is("f",
                            "version=1\nname=a name = x \nprefix=ci: =\ntoken=tok=en \nttl=1h30m\n"
-                           "store=valkey://h:6379/2\nfence=00001790000000000000\n"),
+                           "store=valkey://h:6379/2\nfence=1790000000000000\n\n\n\n\n"),
           "publish puts it at F, with the fence, and leaves no draft");
     check(stat("f", &file) == 0 && (file.st_mode & 07777) == 0600, "F has mode 0600 at any umask");
     umask(022);
@@ -113,7 +113,7 @@ static void test_malformed(struct play *play) {
         {"version=1\n", "missing"},
         {"version=2\nname=n\ntoken=t\nttl=1s\n", "version"},
         {HEAD "x=1\n", "no key"},
-        {HEAD "\n", "no key"},
+        {HEAD "\nfence=1\n", "no key"},
         {HEAD "fence=1", "cut off"},
         {HEAD "name=m\n", "twice"},
         {HEAD "fence=\n", "empty"},
