@@ -1,5 +1,6 @@
 #include "address.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -237,4 +238,16 @@ enum outcome address_parse(const char *url, struct address *out, struct trouble 
 
 void address_wipe(struct address *address) {
     explicit_bzero(address, sizeof *address);
+}
+
+void access_note(const struct access *access, const char *format, ...) {
+    char line[1024];
+    va_list args;
+
+    if (!access->wire_log)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    access->wire_log(access->wire_log_arg, line);
 }

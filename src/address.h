@@ -42,6 +42,10 @@ struct access {
     void *wire_log_arg;
 };
 
+/* With -v: a line about the wire. */
+void access_note(const struct access *access, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Parses `url` (blanks around it are trimmed). FAILED/78 with a message that does not repeat
  * the password, *out wiped, on anything that is not such a URL, and on the kinds that are not
  * built yet (sentinel, cluster, several servers). */

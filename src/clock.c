@@ -1,5 +1,6 @@
 #include "clock.h"
 
+#include <sys/random.h>
 #include <time.h>
 
 static int64_t read_clock(clockid_t id, int64_t per_second, int64_t ns_per_unit) {
@@ -31,4 +32,12 @@ int64_t clock_after(int64_t start_ms, int64_t span_ms) {
 
 int64_t clock_earlier(int64_t a_ms, int64_t b_ms) {
     return a_ms < b_ms ? a_ms : b_ms;
+}
+
+int64_t clock_spread_ms(int64_t pause_ms) {
+    unsigned char byte = 128;
+
+    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
+        byte = 128;
+    return pause_ms / 2 + pause_ms * byte / 512 + 1;
 }

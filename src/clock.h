@@ -20,6 +20,9 @@ int64_t clock_wall_us(void);
 /* `start_ms` plus `span_ms`; CLOCK_NEVER when either is, or when the sum overflows. */
 int64_t clock_after(int64_t start_ms, int64_t span_ms);
 
+/* Half of `pause_ms` to all of it, at random: a crowd does not come back in step. At least 1. */
+int64_t clock_spread_ms(int64_t pause_ms);
+
 /* The earlier of two instants. */
 int64_t clock_earlier(int64_t a_ms, int64_t b_ms);
 

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "clock.h"
@@ -100,14 +99,6 @@ static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome o
     return outcome == UNSURE ? FAILED : outcome;
 }
 
-static int64_t spread(int64_t pause_ms) {
-    unsigned char byte = 128;
-
-    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
-        byte = 128;
-    return pause_ms / 2 + pause_ms * byte / 512 + 1;
-}
-
 /* Asks once. `heard`: the store has answered before, so it is worth coming back to. `answer` is
  * filled on DONE and HELD. */
 static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
@@ -130,7 +121,7 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
 /* Sleeps until it is worth asking again. HELD when the wait is over. */
 static enum outcome wait_a_little(struct lock *lock, const struct answer *answer, int64_t pause_ms,
                                   int64_t until_ms, struct trouble *why) {
-    int64_t look_ms = clock_now_ms() + spread(pause_ms);
+    int64_t look_ms = clock_now_ms() + clock_spread_ms(pause_ms);
 
     if (answer->ttl_ms != TTL_NONE) /* a holder that vanished is not waited for longer */
         look_ms = clock_earlier(look_ms, clock_after(answer->asked_ms, answer->ttl_ms + 1));

@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "address.h"
 #include "clock.h"
@@ -98,19 +97,6 @@ static const struct script *script_for(enum request_kind kind) {
     return NULL;
 }
 
-__attribute__((format(printf, 2, 3))) static void note(const struct valkey *v, const char *format,
-                                                       ...) {
-    char line[1024];
-    va_list args;
-
-    if (!v->access->wire_log)
-        return;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    v->access->wire_log(v->access->wire_log_arg, line);
-}
-
 /* Sends `script` for `request`, by its hash or as its whole text. */
 static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
                                 const struct request *request, struct trouble *why) {
@@ -148,7 +134,7 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
         snprintf(database, sizeof database, "%u", v->address->db);
     for (unsigned i = 0; i < ARGC; i++)
         lengths[i] = strlen(argv[i]);
-    note(v, "> %s %s %s", argv[0], script->name, request->key);
+    access_note(v->access, "> %s %s %s", argv[0], script->name, request->key);
     wire_reply_within(v->wire, request->reply_ms);
     return wire_send(v->wire, ARGC, argv, lengths, why);
 }
@@ -201,7 +187,7 @@ static enum outcome call(struct valkey *v, const struct script *script,
             return outcome;
         if (reply->type != REDIS_REPLY_ERROR || !refusal_is(reply->str, "NOSCRIPT"))
             break;
-        note(v, "< %s is not loaded yet", script->name);
+        access_note(v->access, "< %s is not loaded yet", script->name);
         if (!whole) {
             freeReplyObject(reply);
             reply = NULL;
@@ -214,15 +200,15 @@ static enum outcome call(struct valkey *v, const struct script *script,
             *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
         outcome = FAILED;
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        note(v, "< %.*s", refusal_length(reply->str), reply->str);
+        access_note(v->access, "< %.*s", refusal_length(reply->str), reply->str);
         outcome = refusal_say(why, v->address->shown, script->name, reply->str);
     } else if (!read_answer(reply, verdict, out)) {
         outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
                               "%s answered something that is no lock's answer: is it a proxy?",
                               v->address->shown);
     } else {
-        note(v, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
-             (unsigned long long)out->fence);
+        access_note(v->access, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
+                    (unsigned long long)out->fence);
     }
     freeReplyObject(reply);
     return outcome;
@@ -305,15 +291,6 @@ static enum outcome attempt(struct valkey *v, const struct request *request, int
     return outcome;
 }
 
-/* Half of `pause_ms` to all of it, at random: a crowd does not come back in step. */
-static int64_t spread(int64_t pause_ms) {
-    unsigned char byte = 128;
-
-    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
-        byte = 128;
-    return pause_ms / 2 + pause_ms * byte / 512 + 1;
-}
-
 /* A request without an answer is sent again for as long as a connection and a reply may take;
  * one that may be patient (a waiter, a renewal), until its deadline. */
 static int64_t give_up_at(const struct valkey *v, const struct request *request,
@@ -366,7 +343,7 @@ static enum outcome valkey_ask(struct store *store, const struct request *reques
             return v->again ? UNSURE : outcome;
         if (silent)
             wire_drop(v->wire); /* behind a request that hangs ours would hang too */
-        if (loop_sleep(v->loop, clock_now_ms() + spread(pause_ms)) == WAKE_STOP)
+        if (loop_sleep(v->loop, clock_now_ms() + clock_spread_ms(pause_ms)) == WAKE_STOP)
             return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
         pause_ms = pause_ms * 2 < PAUSE_MOST_MS ? pause_ms * 2 : PAUSE_MOST_MS;
     }

@@ -1,7 +1,6 @@
 #include "wire.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,19 +41,6 @@ struct wire {
     bool greets_anew;
 };
 
-__attribute__((format(printf, 2, 3))) static void note(const struct wire *wire, const char *format,
-                                                       ...) {
-    char line[1024];
-    va_list args;
-
-    if (!wire->access->wire_log)
-        return;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    wire->access->wire_log(wire->access->wire_log_arg, line);
-}
-
 struct wire *wire_new(const struct address *address, const struct access *access,
                       struct loop *loop) {
     struct wire *wire = calloc(1, sizeof *wire);
@@ -71,7 +57,7 @@ struct wire *wire_new(const struct address *address, const struct access *access
 
 void wire_drop(struct wire *wire) {
     if (wire->state != CLOSED)
-        note(wire, "disconnect from %s", wire->address->shown);
+        access_note(wire->access, "disconnect from %s", wire->address->shown);
     dial_end(&wire->dial);
     tls_close(wire->tls);
     if (wire->fd >= 0)
@@ -118,7 +104,7 @@ static bool greet(struct wire *wire) {
         for (unsigned j = 0; j < commands[i].count; j++)
             lengths[j] = strlen(commands[i].words[j]);
         wire->greeting[wire->greetings++] = commands[i].words[0];
-        note(wire, "> %s", commands[i].shown);
+        access_note(wire->access, "> %s", commands[i].shown);
         queued = outbox_add(&wire->out, commands[i].count, commands[i].words, lengths);
     }
     return queued;
@@ -155,7 +141,7 @@ static enum outcome start(struct wire *wire, struct trouble *why) {
     enum outcome outcome;
     int fd;
 
-    note(wire, "connect to %s", wire->address->shown);
+    access_note(wire->access, "connect to %s", wire->address->shown);
     wire->state = DIALING;
     wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
     if (!replies_begin(&wire->replies) || !greet(wire))
@@ -193,7 +179,7 @@ static enum outcome broken(struct wire *wire, const char *reason, struct trouble
     bool refused = wire->refused, mute = !wire->spoken && !wire->tls;
     struct trouble refusal = wire->refusal;
 
-    note(wire, "the connection to %s broke: %s", wire->address->shown, reason);
+    access_note(wire->access, "the connection to %s broke: %s", wire->address->shown, reason);
     wire_drop(wire);
     if (refused) { /* that is why it was closed, as with 'max number of clients reached' */
         if (why)
@@ -211,7 +197,7 @@ static enum outcome nonsense(struct wire *wire, const char *what, struct trouble
     enum outcome outcome = trouble_say(why, FAILED, EXIT_PROTOCOL, "%s %s: check the address",
                                        wire->address->shown, what);
 
-    note(wire, "%s %s", wire->address->shown, what);
+    access_note(wire->access, "%s %s", wire->address->shown, what);
     wire_drop(wire);
     return outcome;
 }
@@ -293,7 +279,7 @@ static void greeting_answered(struct wire *wire, const redisReply *reply) {
     wire->greetings--;
     memmove(wire->greeting, wire->greeting + 1, sizeof wire->greeting - sizeof *wire->greeting);
     if (reply->type == REDIS_REPLY_ERROR)
-        note(wire, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
+        access_note(wire->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
     switch (greeting_read(command, reply)) {
     case GREETING_FINE:
         return;
