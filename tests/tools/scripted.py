@@ -2,6 +2,9 @@
 """A server that says what it is told: for the faults that no real server can be brought to.
 
     scripted.py DIR [STEP...]         every connection goes through the same steps
+    scripted.py DIR STEP... THEN STEP... [THEN STEP...]
+                                      the first connection through those before the first THEN, the
+                                      second through the next ones; those that follow as the last
 
 Listens on a loopback port, written to DIR/port. TEXT knows \\r \\n \\t \\0 \\\\ \\xHH.
 
@@ -14,7 +17,9 @@ Listens on a loopback port, written to DIR/port. TEXT knows \\r \\n \\t \\0 \\\\
     NEVER           keeps the connection open and says nothing more
     ON NAME TEXT    from now on, TEXT is the answer to each request NAME (`*`: any other)
     SERVE           answers requests as the ONs say until the client goes
-DIR/log gets a line for each connection and for each request that SERVE reads.
+    SERVE NAME      the same until a request NAME comes, which is not answered
+DIR/log gets a line for each connection and for each request that SERVE reads; DIR/requests a line
+with the connection's number and all words of each such request, as Python writes bytes.
 """
 import os
 import re
@@ -53,7 +58,25 @@ def requests(data):
     return found, data
 
 
-def serve(client, folder, steps):
+def answer_until(client, folder, number, got, answers, last):
+    """SERVE: what was read beyond the request `last`; None if the client went."""
+    while True:
+        found, got = requests(got)
+        for words in found:
+            name = words[0].decode("ascii", "replace").upper()
+            with open(folder + "/requests", "a") as f:
+                f.write(f"{number} {words}\n")
+            log(folder, name)
+            if name == last:
+                return got
+            client.sendall(answers.get(name, answers.get("*", b"-ERR no answer\r\n")))
+        data = client.recv(1 << 16)
+        if not data:
+            return None
+        got += data
+
+
+def serve(client, folder, number, steps):
     got, answers = b"", {}
     for step in steps:
         verb, _, rest = step.partition(" ")
@@ -85,31 +108,29 @@ def serve(client, folder, steps):
             name, _, rest = rest.partition(" ")
             answers[name.upper()] = text(rest)
         elif verb == "SERVE":
-            while True:
-                found, got = requests(got)
-                for words in found:
-                    name = words[0].decode("ascii", "replace").upper()
-                    log(folder, name)
-                    client.sendall(answers.get(name, answers.get("*", b"-ERR no answer\r\n")))
-                data = client.recv(1 << 16)
-                if not data:
-                    return
-                got += data
+            got = answer_until(client, folder, number, got, answers, rest.upper())
+            if got is None:
+                return
         else:
             raise SystemExit(f"unknown step: {step}")
 
 
-def connection(client, folder, steps):
+def connection(client, folder, number, steps):
     log(folder, "connection")
     try:
-        serve(client, folder, steps)
+        serve(client, folder, number, steps)
     except OSError:
         pass
     client.close()
 
 
 def main():
-    folder, steps = sys.argv[1], sys.argv[2:]
+    folder, scripts, count = sys.argv[1], [[]], 0
+    for word in sys.argv[2:]:
+        if word == "THEN":
+            scripts.append([])
+        else:
+            scripts[-1].append(word)
     s = socket.socket()
     s.bind(("127.0.0.1", 0))
     s.listen(64)
@@ -118,7 +139,9 @@ def main():
     os.rename(folder + "/port.new", folder + "/port")
     while True:
         client, _ = s.accept()
-        threading.Thread(target=connection, args=(client, folder, steps), daemon=True).start()
+        count += 1
+        threading.Thread(target=connection, daemon=True,
+                         args=(client, folder, count, scripts[min(count, len(scripts)) - 1])).start()
 
 
 main()
