@@ -42,8 +42,9 @@ static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
     struct run *run = arg;
 
     if (info->ssi_signo == SIGCHLD) {
+        bool ended = run->child.ended; /* some later child's end, of one we inherited, is nothing */
         child_reap(&run->child);
-        return run->child.ended;
+        return run->child.ended && !ended;
     }
     /* After CMD has ended there is nobody to tell, and giving the lock back must not be stopped:
      * it is bounded anyway, and who stops a service signals CMD first and then us. */

@@ -18,6 +18,7 @@ enum {
     WITHDRAW_MS = 25,
     WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
     /* A connection that swallowed a renewal is given up in time for others to be tried. */
+    MOST_SPENT = 4,
     RENEWAL_TRIES = 3,
     LEAST_REPLY_MS = 100
 };
@@ -135,6 +136,7 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
     enum outcome outcome = held_check(why);
     struct answer answer = {0};
     bool heard = false;
+    int spent = 0;
 
     if (outcome != DONE)
         return outcome;
@@ -142,8 +144,12 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
         outcome = ask_for_it(lock, until_ms, heard, &answer, why);
         if (outcome == UNSURE || outcome == STOPPED)
             return withdraw(lock, until_ms, outcome, why);
-        if (outcome == LOST) /* the id is spent: an earlier copy of that request was refused */
+        /* The id is spent: a later copy of the request overtook this one. Ask with another; that
+         * this happens time and again is a server's invention. */
+        if (outcome == LOST && ++spent < MOST_SPENT)
             continue;
+        if (outcome == LOST)
+            return trouble_say(why, FAILED, EXIT_PROTOCOL, "the server refuses every request");
         if (outcome != HELD)
             return outcome;
         heard = true;

@@ -116,8 +116,13 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
 
     for (;;) {
         int ready = poll(all, used, timeout);
-        if (ready < 0) /* a signal that is not ours to read, or a moment's lack of memory */
-            continue;
+        if (ready < 0) { /* a signal that is not ours to read, or a moment's lack of memory; */
+            if (errno == EINVAL) /* or more than RLIMIT_NOFILE allows: then without the outputs */
+                used = outputs_from;
+            if (deadline_ms == CLOCK_NEVER || clock_now_ms() < deadline_ms)
+                continue;
+            return WAKE_DEADLINE;
+        }
         if (all[count].revents && signals_stop(loop))
             return WAKE_STOP;
         for (unsigned i = outputs_from; i < used; i++)

@@ -149,7 +149,8 @@ static bool read_answer(const redisReply *reply, enum verdict *verdict, struct a
         part[2]->type != REDIS_REPLY_INTEGER || part[3]->type != REDIS_REPLY_STRING ||
         part[4]->type != REDIS_REPLY_INTEGER)
         return false;
-    if (part[0]->integer < 0 || part[0]->integer >= VERDICTS || part[3]->len > TOKEN_MAX_BYTES)
+    if (part[0]->integer < 0 || part[0]->integer >= VERDICTS || part[2]->integer < -2 ||
+        part[3]->len > TOKEN_MAX_BYTES)
         return false;
     *verdict = (enum verdict)part[0]->integer;
     read.fence = strtoull(part[1]->str, NULL, 10);
