@@ -20,15 +20,15 @@ static const struct {
 };
 
 enum outcome openssl_load(struct openssl *out, struct trouble *why) {
-    struct openssl found = {.library = dlopen(LIBSSL, RTLD_NOW | RTLD_LOCAL)};
+    struct openssl found = {.handle = dlopen(LIBSSL, RTLD_NOW | RTLD_LOCAL)};
 
-    if (!found.library)
+    if (!found.handle)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot load %s: %s: install OpenSSL", LIBSSL,
                            dlerror());
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        void *symbol = dlsym(found.library, functions[i].name);
+        void *symbol = dlsym(found.handle, functions[i].name);
         if (!symbol) {
-            dlclose(found.library);
+            dlclose(found.handle);
             return trouble_say(why, FAILED, EXIT_SYSTEM, "%s has no '%s': its version is too old",
                                LIBSSL, functions[i].name);
         }

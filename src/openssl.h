@@ -45,7 +45,7 @@
     X(ERR_reason_error_string)
 
 struct openssl {
-    void *library;
+    void *handle;
 #define X(function) __typeof__(&function) function;
     OPENSSL_FUNCTIONS(X)
 #undef X

@@ -307,6 +307,19 @@ has_no_room() { cli_raw ping 2>&1 | grep -q 'max number of clients'; }
     VLOCK_CACERT=$CERTS/ca.crt gives 1 -u "rediss://localhost:$TLS_PORT" locked "$K"
 }
 
+@test "TLS: without --cacert the system's CA is found in its directory, by its hash" {
+    start_server valkey --tls
+    unset SERVER_PASSWORD
+    mkdir cas
+    cp "$CERTS/ca.crt" cas/ca.pem
+    openssl rehash cas
+    export SSL_CERT_DIR=$PWD/cas
+    gives 1 -u "rediss://localhost:$TLS_PORT" locked "$K"
+    rm cas/*.[0-9]
+    gives 77 -u "rediss://localhost:$TLS_PORT" locked "$K"
+    says "cannot verify"
+}
+
 @test "TLS: an unknown CA is 77 and says so, --insecure goes on" {
     start_server valkey --tls
     unset SERVER_PASSWORD
