@@ -57,10 +57,12 @@ enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *w
 enum outcome take_back(struct take *take, struct context *ctx, enum outcome outcome,
                        struct trouble *why) {
     struct trouble other = {0}, before = *why;
+    enum outcome released;
     bool on_purpose;
 
     loop_take_signals(&ctx->loop, NULL, NULL, why); /* a second signal must not stop this */
-    take->kept = lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other) != DONE;
+    released = lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other);
+    take->kept = released != DONE && released != LOST; /* LOST: there is nothing left to give */
     if (take->kept)
         trouble_say(why, outcome, before.status, "%s; nor could the lock be given back: %s",
                     before.text, other.text);
