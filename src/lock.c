@@ -10,8 +10,6 @@
 #include "token.h"
 
 enum {
-    POLL_FIRST_MS = 8,  /* between two looks at a held lock, doubled each time, ... */
-    POLL_MOST_MS = 200, /* ... up to this */
     /* -w ends on time, give or take 50 ms: the last question may still be answered, and what
      * was not answered is taken back. */
     GRACE_MS = 20,
@@ -105,11 +103,10 @@ static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome o
 static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
                                struct answer *answer, struct trouble *why) {
     int64_t deadline_ms = until_ms ? clock_after(until_ms, GRACE_MS) : CLOCK_NEVER;
-    enum outcome outcome = token_make_id(lock->id, why);
     struct request request = request_for(lock, ASK_ACQUIRE);
+    enum outcome outcome;
 
-    if (outcome != DONE)
-        return outcome;
+    request.waits = heard && until_ms != 0;
     request.patient = until_ms != 0 && (until_ms != CLOCK_NEVER || heard);
     outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
     if (outcome == DONE) {
@@ -119,48 +116,53 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
     return outcome;
 }
 
-/* Sleeps until it is worth asking again. HELD when the wait is over. */
-static enum outcome wait_a_little(struct lock *lock, const struct answer *answer, int64_t pause_ms,
-                                  int64_t until_ms, struct trouble *why) {
-    int64_t look_ms = clock_now_ms() + clock_spread_ms(pause_ms);
-
-    if (answer->ttl_ms != TTL_NONE) /* a holder that vanished is not waited for longer */
-        look_ms = clock_earlier(look_ms, clock_after(answer->asked_ms, answer->ttl_ms + 1));
-    if (loop_sleep(lock->loop, clock_earlier(look_ms, until_ms)) == WAKE_STOP)
-        return trouble_say(why, STOPPED, EXIT_BUSY, "stopped while waiting");
-    return clock_now_ms() >= until_ms ? HELD : DONE;
-}
-
-enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
-    int64_t pause_ms = POLL_FIRST_MS;
-    enum outcome outcome = held_check(why);
+/* The whole wait. `queued`: a place in the queue may have been taken. The first question only takes
+ * what is free; who is to wait asks again, and joins the queue. */
+static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queued,
+                                 struct trouble *why) {
+    struct request waiting = request_for(lock, ASK_ACQUIRE);
     struct answer answer = {0};
     bool heard = false;
-    int spent = 0;
 
-    if (outcome != DONE)
-        return outcome;
-    for (;;) {
-        outcome = ask_for_it(lock, until_ms, heard, &answer, why);
-        if (outcome == UNSURE || outcome == STOPPED)
-            return withdraw(lock, until_ms, outcome, why);
+    waiting.waits = true;
+    for (int spent = 0;;) {
+        enum outcome outcome = ask_for_it(lock, until_ms, heard, &answer, why);
+
         /* The id is spent: a later copy of the request overtook this one. Ask with another; that
          * this happens time and again is a server's invention. */
-        if (outcome == LOST && ++spent < MOST_SPENT)
-            continue;
+        if (outcome == LOST && ++spent < MOST_SPENT) {
+            outcome = token_make_id(lock->id, why);
+            if (outcome == DONE)
+                continue;
+        }
         if (outcome == LOST)
             return trouble_say(why, FAILED, EXIT_PROTOCOL, "the server refuses every request");
+        *queued = heard && (outcome != DONE);
         if (outcome != HELD)
             return outcome;
-        heard = true;
         outcome = busy(lock, &answer, why);
         if (lock->held_around || until_ms == 0)
             return outcome;
-        outcome = wait_a_little(lock, &answer, pause_ms, until_ms, why);
-        if (outcome != DONE)
-            return outcome;
-        pause_ms = pause_ms * 2 < POLL_MOST_MS ? pause_ms * 2 : POLL_MOST_MS;
+        if (heard && store_await(lock->store, &waiting, until_ms, why) == STOPPED)
+            return STOPPED;
+        if (clock_now_ms() >= until_ms)
+            return HELD;
+        heard = true;
     }
+}
+
+enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
+    enum outcome outcome = held_check(why);
+    bool queued = false;
+
+    if (outcome == DONE)
+        outcome = token_make_id(lock->id, why);
+    if (outcome != DONE)
+        return outcome;
+    outcome = take_or_wait(lock, until_ms, &queued, why);
+    if (outcome == UNSURE || outcome == STOPPED || (queued && outcome != DONE))
+        return withdraw(lock, until_ms, outcome, why);
+    return outcome;
 }
 
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,

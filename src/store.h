@@ -12,6 +12,12 @@
  * all others set what they say). If no answer comes by the deadline, the outcome is UNSURE,
  * never FAILED.
  *
+ * Waiting. An ASK_ACQUIRE that waits is answered HELD and has then a place in the queue of the
+ * key, in order of arrival. store_await() sleeps until it is worth asking again; who was handed the
+ * lock meanwhile has it only when that ask is DONE (what was handed over is a claim, and short).
+ * The store remembers the place, for one acquire at a time, by its id; it outlives a broken
+ * connection. ASK_WITHDRAW gives it up.
+ *
  * How to add a kind: a file store_KIND.c that fills a `struct store_kind` at its foot, a kind
  * in address.h, and a row in store.c. */
 #ifndef VLOCK_STORE_H
@@ -49,7 +55,15 @@ enum request_kind {
     ASK_RENEW,    /* set what is left to ttl_ms unless more is left: never shortens */
     ASK_RECOVER,  /* as ASK_RESET; but if the key is free and the last fence given is `fence`,
                      take it again under `token` with that same fence */
-    ASK_PEEK      /* who holds the key, for how long; changes nothing */
+    ASK_BREAK,    /* as ASK_RELEASE by somebody who holds nothing: if the key holds `token`, and,
+                     unless `fence` is 0, got it under that fence */
+    ASK_PEEK      /* who holds the key, for how long, who waits; changes nothing */
+};
+
+/* One who waits for the key. */
+struct waiter {
+    int64_t since_ms; /* wall clock of its arrival */
+    char token[TOKEN_MAX_BYTES + 1];
 };
 
 struct request {
@@ -57,17 +71,22 @@ struct request {
     const char *key;   /* prefix and NAME, 1 to KEY_MAX_BYTES bytes */
     const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL, or the one that is
                           asked for */
-    const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request.
-                          ASK_WITHDRAW, ASK_RENEW: that of the acquire that is undone or kept;
+    const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request, and
+                          in all that one who waits asks. ASK_WITHDRAW, ASK_RENEW: that of the acquire that is undone or kept;
                           ASK_RELEASE: that of the acquire if the holder itself asks, else NULL */
     int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
-    uint64_t fence;    /* ASK_RECOVER only: the fence the lost lease was given with */
+    uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
+    bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an
+                          ask is DONE, or an ASK_WITHDRAW. ASK_PEEK: store_await() follows */
     bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
                           lock is held; a store that can see that (local) then never lets the
                           lease end by time alone */
     bool tell;         /* ASK_RELEASE: a live process other than this one holds the lock: leave
                           word for its next ASK_RENEW or ASK_RELEASE that this was deliberate */
     int64_t reply_ms;  /* wait for one reply no longer than this; 0: as struct access says */
+    struct waiter *waiters; /* ASK_PEEK: those who wait, the first `room` of them, are written here;
+                               NULL: not asked for */
+    unsigned room;
     bool patient;      /* a store that cannot be reached is tried again until the deadline
                           instead of being reported at once */
 };
@@ -79,6 +98,7 @@ struct request {
  *  RELEASE       freed                         -                  not ours (free or a holder)
  *  EXTEND RESET  ours: ttl as it is now        -                  not ours
  *  RENEW RECOVER ours: ttl as it is now        -                  not ours
+ *  BREAK         freed                         -                  not held so (any more)
  *  PEEK          ttl_ms == 0: free             -                  token is not the holder's
  * A key without expiry answers EXTEND, RESET and RECOVER with FAILED/65 (nothing changed); RENEW
  * leaves it so.
@@ -89,10 +109,14 @@ struct answer {
     int64_t ttl_ms;                   /* left on the key; TTL_NONE: no expiry; 0: key is free */
     int64_t since_ms;                 /* wall clock ms of the grant, 0 if not known */
     uint64_t fence;                   /* last fence given for this key, 0 if none is known */
+    bool fenced;                      /* what the key holds now was given under that fence */
+    int place;                        /* HELD: how many wait before us; -1 if not known */
+    unsigned waiting;                 /* PEEK with waiters: how many wait */
     bool released;                    /* LOST on RENEW, RELEASE: somebody who had the token gave
                                          the lock back on purpose (`tell`) */
     bool endless;                     /* our lease does not end by time while this process lives */
-    char holder[TOKEN_MAX_BYTES + 1]; /* what the key holds now, empty if free; cut if longer */
+    char holder[TOKEN_MAX_BYTES + 1]; /* what the key holds now, cut if longer; empty if it is free,
+                                         with HELD: free, but kept for others for ttl_ms */
 };
 
 struct store_kind {
@@ -102,6 +126,8 @@ struct store_kind {
                          struct store **out, struct trouble *why);
     enum outcome (*ask)(struct store *, const struct request *, int64_t deadline_ms,
                         struct answer *out, struct trouble *why);
+    enum outcome (*await)(struct store *, const struct request *, int64_t until_ms,
+                          struct trouble *why);
     void (*close)(struct store *);
 };
 
@@ -120,6 +146,12 @@ enum outcome store_open(const struct address *address, const struct access *acce
  * ASK_ACQUIRE: the caller owes an ASK_WITHDRAW with the same id. */
 enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
                        struct answer *out, struct trouble *why);
+
+/* Sleeps until it is worth sending `request` again: an ASK_ACQUIRE that waits and was answered
+ * HELD (the lock was handed to us, is free or may be), or an ASK_PEEK that waits; at most until
+ * `until_ms`. DONE: ask again, or look at the clock. STOPPED. */
+enum outcome store_await(struct store *store, const struct request *request, int64_t until_ms,
+                         struct trouble *why);
 
 void store_close(struct store *store);
 

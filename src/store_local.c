@@ -243,6 +243,10 @@ static enum outcome carry_out(struct step *step) {
         return withdraw(step);
     case ASK_RELEASE:
         return release(step);
+    case ASK_BREAK:
+        if (step->ours && step->request->fence && step->request->fence != step->record.fence)
+            return LOST;
+        return release(step);
     case ASK_EXTEND:
     case ASK_RESET:
     case ASK_RENEW:
@@ -264,6 +268,8 @@ static void fill_answer(const struct step *step, enum outcome outcome, struct an
     *out = (struct answer){
         .asked_ms = step->now_ms,
         .fence = record->fence,
+        .fenced = step->held,
+        .place = -1,
         .released = outcome == LOST && id && record_was_freed(record, id),
     };
     if (!step->held)
@@ -349,6 +355,17 @@ static enum outcome ask(struct store *base, const struct request *request, int64
     return outcome;
 }
 
+static enum outcome await(struct store *base, const struct request *request, int64_t until_ms,
+                          struct trouble *why) {
+    struct local_store *store = (struct local_store *)base;
+    int64_t look_ms = clock_now_ms() + clock_spread_ms(20);
+
+    (void)request;
+    if (loop_sleep(store->loop, clock_earlier(look_ms, until_ms)) == WAKE_STOP)
+        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting");
+    return DONE;
+}
+
 static void close_store(struct store *base) {
     struct local_store *store = (struct local_store *)base;
 
@@ -388,5 +405,6 @@ const struct store_kind store_local = {
     .name = "local",
     .open = open_store,
     .ask = ask,
+    .await = await,
     .close = close_store,
 };

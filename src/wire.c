@@ -1,45 +1,14 @@
-#include "wire.h"
-
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
-#include "dial.h"
 #include "greeting.h"
-#include "outbox.h"
 #include "refusal.h"
-#include "replies.h"
 #include "text.h"
-#include "tls.h"
-
-enum state { CLOSED, DIALING, SECURING, OPEN };
-
-struct wire {
-    const struct address *address;
-    const struct access *access;
-    struct loop *loop;
-    enum state state;
-    struct dial dial;
-    int fd;
-    struct tls *tls;
-    struct replies replies;
-    struct outbox out;
-    bool spoken;                             /* the server has said something on this connection */
-    bool asked;                              /* something was sent on it */
-    const char *greeting[GREETING_COMMANDS]; /* those that are unanswered, in order */
-    unsigned greetings;
-    unsigned owed;
-    int64_t reply_ms; /* see wire_reply_within() */
-    int64_t limit_ms; /* the connection is to be there, or the reply, by then */
-    bool refused;     /* the greeting was: see refusal */
-    struct trouble refusal;
-    bool without_hello; /* this server does not know HELLO: AUTH alone */
-    bool greets_anew;
-};
+#include "wire_part.h"
 
 struct wire *wire_new(const struct address *address, const struct access *access,
                       struct loop *loop) {
@@ -66,8 +35,8 @@ void wire_drop(struct wire *wire) {
     outbox_clear(&wire->out);
     wire->tls = NULL;
     wire->fd = -1;
-    wire->spoken = wire->asked = wire->refused = false;
-    wire->greetings = wire->owed = 0;
+    expected_clear(&wire->expected);
+    wire->spoken = wire->asked = wire->refused = wire->resp3 = false;
     wire->state = CLOSED;
 }
 
@@ -103,9 +72,9 @@ static bool greet(struct wire *wire) {
         size_t lengths[GREETING_WORDS];
         for (unsigned j = 0; j < commands[i].count; j++)
             lengths[j] = strlen(commands[i].words[j]);
-        wire->greeting[wire->greetings++] = commands[i].words[0];
         access_note(wire->access, "> %s", commands[i].shown);
-        queued = outbox_add(&wire->out, commands[i].count, commands[i].words, lengths);
+        queued = expected_add(&wire->expected, EXPECT_GREETING, commands[i].words[0]) &&
+                 outbox_add(&wire->out, commands[i].count, commands[i].words, lengths);
     }
     return queued;
 }
@@ -116,172 +85,87 @@ void wire_reply_within(struct wire *wire, int64_t ms) {
     wire->reply_ms = ms > 0 && ms < most_ms ? ms : most_ms;
 }
 
-static int64_t reply_limit(const struct wire *wire) {
-    return clock_after(clock_now_ms(), wire->reply_ms);
-}
-
-static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
-    enum outcome outcome = DONE;
-
-    dial_end(&wire->dial);
-    wire->fd = fd;
-    wire->state = wire->address->tls ? SECURING : OPEN;
-    if (wire->address->tls)
-        outcome = tls_open(fd, wire->address, wire->access, &wire->tls, why);
-    if (wire->state == OPEN)
-        wire->limit_ms = reply_limit(wire);
-    return outcome;
-}
-
 static enum outcome no_memory(struct trouble *why) {
     return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
 }
 
-static enum outcome start(struct wire *wire, struct trouble *why) {
-    enum outcome outcome;
-    int fd;
+/* A connection that ended while nothing was asked is replaced before the command goes out: sent into
+ * it, the command would count as one that may have been carried out. */
+static void leave_what_ended(struct wire *wire) {
+    char byte;
+    ssize_t got;
 
-    access_note(wire->access, "connect to %s", wire->address->shown);
-    wire->state = DIALING;
-    wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
-    if (!replies_begin(&wire->replies) || !greet(wire))
-        return no_memory(why);
-    outcome = dial_start(&wire->dial, wire->address, &fd, why);
-    return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
+    if (wire->state != OPEN || wire->expected.count)
+        return;
+    got = recv(wire->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        wire_drop(wire);
 }
 
-enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
-                       struct trouble *why) {
-    enum outcome outcome = DONE;
-    char byte;
+static enum outcome send_command(struct wire *wire, enum expected_kind kind, unsigned argc,
+                                 const char **argv, const size_t *lengths, struct trouble *why) {
+    enum outcome outcome = wire_connect(wire, why);
 
-    /* A connection that ended while nothing was asked is replaced before the command goes out:
-     * sent into it, the command would count as one that may have been carried out. */
-    if (wire->state == OPEN && !wire->owed) {
-        ssize_t got = recv(wire->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
-            wire_drop(wire);
-    }
-    if (wire->state == CLOSED)
-        outcome = start(wire, why);
-    if (outcome == DONE && !outbox_add(&wire->out, argc, argv, lengths))
+    if (outcome == DONE && (!expected_add(&wire->expected, kind, argv[0]) ||
+                            !outbox_add(&wire->out, argc, argv, lengths)))
         outcome = no_memory(why);
     if (outcome != DONE)
         wire_drop(wire);
     else if (wire->state == OPEN)
-        wire->limit_ms = reply_limit(wire);
+        wire->limit_ms = wire_link_limit(wire);
     return outcome;
 }
 
-/* The connection is gone: whatever was asked on it may have been carried out. */
-static enum outcome broken(struct wire *wire, const char *reason, struct trouble *why) {
-    enum outcome outcome = wire->asked ? UNSURE : FAILED;
-    bool refused = wire->refused, mute = !wire->spoken && !wire->tls;
-    struct trouble refusal = wire->refusal;
-
-    access_note(wire->access, "the connection to %s broke: %s", wire->address->shown, reason);
-    wire_drop(wire);
-    if (refused) { /* that is why it was closed, as with 'max number of clients reached' */
-        if (why)
-            *why = refusal;
-        return FAILED;
-    }
-    return trouble_say(why, outcome, EXIT_UNREACHABLE, "the connection to %s broke: %s%s",
-                       wire->address->shown, reason,
-                       mute && wire->address->kind == ADDRESS_TCP
-                           ? ": if it wants TLS, use valkeys://"
-                           : "");
-}
-
-static enum outcome nonsense(struct wire *wire, const char *what, struct trouble *why) {
-    enum outcome outcome = trouble_say(why, FAILED, EXIT_PROTOCOL, "%s %s: check the address",
-                                       wire->address->shown, what);
-
-    access_note(wire->access, "%s %s", wire->address->shown, what);
-    wire_drop(wire);
-    return outcome;
-}
-
-/* Sends what is queued, as far as the socket takes it. */
-static void flush(struct wire *wire) {
-    while (wire->out.bytes) {
-        const char *from = wire->out.bytes + wire->out.at;
-        size_t left = wire->out.length - wire->out.at;
-        ssize_t sent =
-            wire->tls ? tls_write(wire->tls, from, left) : send(wire->fd, from, left, MSG_NOSIGNAL);
-        if (sent > 0) {
-            wire->asked = true;
-            outbox_sent(&wire->out, (size_t)sent);
-        } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return;
-        } else if (sent == 0 || errno != EINTR) {
-            /* Broken. What the server said before it closed (why, perhaps) is still to be read. */
-            outbox_clear(&wire->out);
-        }
-    }
-}
-
-/* Reads what has come. */
-static enum outcome take_in(struct wire *wire, struct trouble *why) {
-    char bytes[8192];
-    ssize_t got = wire->tls ? tls_read(wire->tls, bytes, sizeof bytes)
-                            : recv(wire->fd, bytes, sizeof bytes, 0);
-
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return DONE;
-    if (got < 0 && errno == EPROTO && wire->tls) {
-        enum outcome outcome = tls_complain(wire->tls, why);
-        wire_drop(wire);
-        return outcome;
-    }
-    if (got <= 0)
-        return broken(wire, got < 0 ? strerror(errno) : "the server closed it", why);
-    if (!wire->spoken && !wire->tls && (bytes[0] == 0x15 || bytes[0] == 0x16))
-        return nonsense(wire, "speaks TLS: use valkeys://", why);
-    wire->spoken = true;
-    if (!replies_feed(&wire->replies, bytes, (size_t)got))
-        return nonsense(wire, "answers without end", why);
-    return DONE;
-}
-
-/* Goes on with whatever is under way. */
-static enum outcome step(struct wire *wire, bool readable, struct trouble *why) {
+enum outcome wire_connect(struct wire *wire, struct trouble *why) {
     enum outcome outcome = DONE;
-    int fd = -1;
 
-    if (wire->state == DIALING) {
-        outcome = dial_step(&wire->dial, &fd, why);
-        if (outcome == DONE && fd >= 0)
-            outcome = connected(wire, fd, why);
-    }
-    if (outcome == DONE && wire->state == SECURING) {
-        outcome = tls_handshake(wire->tls, why);
-        if (outcome == STOPPED)
-            return DONE;
-        wire->state = OPEN;
-        wire->limit_ms = reply_limit(wire);
-    }
-    if (outcome == DONE && wire->state == OPEN && wire->out.bytes)
-        flush(wire);
-    else if (outcome == DONE && wire->state == OPEN && readable)
-        return take_in(wire, why); /* drops the connection itself */
-    if (outcome != DONE) {
-        outcome = wire->asked ? outcome : FAILED;
+    leave_what_ended(wire);
+    if (wire->state != CLOSED)
+        return DONE;
+    wire->number++;
+    if (!replies_begin(&wire->replies) || !greet(wire))
+        outcome = no_memory(why);
+    if (outcome == DONE)
+        outcome = wire_link_start(wire, why);
+    if (outcome != DONE)
         wire_drop(wire);
-    }
     return outcome;
 }
 
-/* Takes the reply to the oldest unanswered greeting. */
-static void greeting_answered(struct wire *wire, const redisReply *reply) {
-    const char *command = wire->greeting[0];
+enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
+                       struct trouble *why) {
+    return send_command(wire, EXPECT_REPLY, argc, argv, lengths, why);
+}
 
-    wire->greetings--;
-    memmove(wire->greeting, wire->greeting + 1, sizeof wire->greeting - sizeof *wire->greeting);
+enum outcome wire_send_aside(struct wire *wire, unsigned argc, const char **argv,
+                             struct trouble *why) {
+    size_t lengths[WIRE_ASIDE_WORDS];
+
+    for (unsigned i = 0; i < argc && i < WIRE_ASIDE_WORDS; i++)
+        lengths[i] = strlen(argv[i]);
+    return send_command(wire, EXPECT_ASIDE, argc, argv, lengths, why);
+}
+
+void wire_hear(struct wire *wire, const struct wire_ears *ears, void *arg) {
+    wire->ears = ears;
+    wire->ears_arg = arg;
+}
+
+unsigned wire_number(const struct wire *wire) {
+    return wire->state == CLOSED ? 0 : wire->number;
+}
+
+bool wire_hears_pushes(const struct wire *wire) {
+    return wire->resp3;
+}
+
+/* Takes the reply to a command of the greeting. */
+static void greeting_answered(struct wire *wire, const char *command, const redisReply *reply) {
     if (reply->type == REDIS_REPLY_ERROR)
         access_note(wire->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
     switch (greeting_read(command, reply)) {
     case GREETING_FINE:
+        wire->resp3 = wire->resp3 || strcmp(command, "HELLO") == 0;
         return;
     case GREETING_NO_HELLO:
         wire->without_hello = true;
@@ -295,23 +179,46 @@ static void greeting_answered(struct wire *wire, const redisReply *reply) {
     }
 }
 
+/* Does with `one` what is to be done. True: it is the reply that somebody waits for. */
+static bool heard(struct wire *wire, const redisReply *one) {
+    const char *next = expected_command(&wire->expected);
+    struct expected_one answered = {EXPECT_NOTHING, ""};
+
+    if (one->type == REDIS_REPLY_PUSH && !(next && greeting_is_answer(next, one))) {
+        if (wire->ears)
+            wire->ears->on_push(wire->ears_arg, one);
+        return false;
+    }
+    /* What answers nothing that was asked is for whoever listens, a refusal most likely. */
+    if (!expected_take(&wire->expected, &answered))
+        return true;
+    switch (answered.kind) {
+    case EXPECT_GREETING:
+        greeting_answered(wire, answered.command, one);
+        return false;
+    case EXPECT_ASIDE:
+        if (wire->ears)
+            wire->ears->on_aside(wire->ears_arg, answered.command, one);
+        return false;
+    case EXPECT_NOTHING:
+        return false;
+    case EXPECT_REPLY:
+        break;
+    }
+    return true;
+}
+
 /* The next reply that somebody waits for, if it is there: *reply, else NULL. */
 static enum outcome next_reply(struct wire *wire, redisReply **reply, struct trouble *why) {
     for (;;) {
         redisReply *one = NULL;
-        bool push;
         if (!replies_next(&wire->replies, &one))
-            return nonsense(wire, "answers something that is no Redis protocol", why);
+            return wire_link_nonsense(wire, "answers something that is no Redis protocol", why);
         if (!one)
             return DONE;
-        push = one->type == REDIS_REPLY_PUSH;
         if (one->type == REDIS_REPLY_ERROR && wire->access->password)
             text_redact(one->str, wire->access->password);
-        if (wire->greetings && (!push || greeting_is_answer(wire->greeting[0], one))) {
-            greeting_answered(wire, one);
-        } else if (!push && wire->owed) {
-            wire->owed--;
-        } else if (!push) {
+        if (heard(wire, one)) {
             *reply = one;
             return DONE;
         }
@@ -331,45 +238,19 @@ static enum outcome too_late(struct wire *wire, struct trouble *why) {
         return trouble_say(why, FAILED, EXIT_UNREACHABLE,
                            "%s did not accept the connection in time: is it up?", shown);
     }
-    wire->owed++;
+    expected_give_up(&wire->expected);
     return trouble_say(why, UNSURE, EXIT_UNREACHABLE, "%s did not answer in time", shown);
-}
-
-/* Sleeps until something can go on. STOPPED, or the trouble of a limit that was reached. */
-static enum outcome sleep_on(struct wire *wire, int64_t deadline_ms, bool *readable,
-                             struct trouble *why) {
-    struct pollfd own = {.fd = wire->fd}, *watched = &own;
-    int64_t until_ms = clock_earlier(deadline_ms, wire->limit_ms), wake_ms = until_ms;
-    unsigned count = 1;
-    enum wake wake;
-
-    if (wire->state == DIALING)
-        watched = dial_watch(&wire->dial, &count, &wake_ms);
-    else if (wire->state == SECURING)
-        own.events = tls_events(wire->tls);
-    else if (wire->tls)
-        own.events = POLLIN | (wire->out.bytes ? tls_events(wire->tls) : 0);
-    else
-        own.events = wire->out.bytes ? POLLIN | POLLOUT : POLLIN;
-    wake = loop_wait(wire->loop, watched, count, wake_ms);
-    *readable = wake == WAKE_READY;
-    if (wake == WAKE_STOP) {
-        wire->owed++;
-        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting for an answer");
-    }
-    return wake == WAKE_DEADLINE && clock_now_ms() >= until_ms ? too_late(wire, why) : DONE;
 }
 
 enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **reply,
                           struct trouble *why) {
     redisReply *got = NULL;
-    bool readable = false, first = true;
-    enum outcome outcome;
+    bool readable = false;
 
     if (wire->state == CLOSED)
         return trouble_say(why, FAILED, EXIT_UNREACHABLE, "not connected");
-    for (;;) {
-        outcome = step(wire, readable, why);
+    for (bool first = true;; first = false) {
+        enum outcome outcome = wire_link_step(wire, readable, why);
         if (outcome == DONE)
             outcome = next_reply(wire, &got, why);
         if (outcome != DONE)
@@ -378,15 +259,37 @@ enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **r
             *reply = got;
             return DONE;
         }
-        /* Looked at each time: a server that never stops talking wakes us all the time. */
+        /* Looked at each time: a server that never stops talking wakes us all the time. (The limit
+         * may move with each step: connecting has one of its own.) */
         if (clock_now_ms() >= clock_earlier(deadline_ms, wire->limit_ms) && !first)
             return too_late(wire, why);
-        first = false;
-        if (wire->tls && wire->state == OPEN && tls_has_bytes(wire->tls))
-            readable = true; /* decrypted already: poll() would not tell */
-        else
-            outcome = sleep_on(wire, deadline_ms, &readable, why);
-        if (outcome != DONE)
+        if (wire_link_sleep(wire, clock_earlier(deadline_ms, wire->limit_ms), &readable) ==
+            WAKE_STOP) {
+            expected_give_up(&wire->expected);
+            return trouble_say(why, STOPPED, EXIT_UNREACHABLE,
+                               "stopped while waiting for an answer");
+        }
+    }
+}
+
+enum outcome wire_listen(struct wire *wire, const bool *enough, int64_t until_ms,
+                         struct trouble *why) {
+    redisReply *stray = NULL;
+    bool readable = false;
+
+    if (wire->state == CLOSED)
+        return trouble_say(why, FAILED, EXIT_UNREACHABLE, "not connected");
+    for (;;) {
+        enum outcome outcome = wire_link_step(wire, readable, why);
+        if (outcome == DONE)
+            outcome = next_reply(wire, &stray, why);
+        if (outcome == DONE && stray) {
+            freeReplyObject(stray);
+            return wire_link_nonsense(wire, "answers what was not asked", why);
+        }
+        if (outcome != DONE || *enough || clock_now_ms() >= until_ms)
             return outcome;
+        if (wire_link_sleep(wire, until_ms, &readable) == WAKE_STOP)
+            return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting");
     }
 }

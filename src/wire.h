@@ -7,8 +7,9 @@
  * connection has by default: wire_refused() tells, and the caller must undo it. (The database
  * is not selected here for that reason: each script selects it before it touches a key.)
  *
- * Replies come in order. A reply that nobody waits for any more (the wait was stopped) is owed:
- * wire_receive() drops it when it comes, before the reply to the next command. */
+ * Replies come in order. A reply that nobody waits for any more (the wait was stopped) is dropped
+ * when it comes, before the reply to the next command. What the server says unasked (pushes), and the
+ * answers to commands that were sent aside, go to the ears while somebody receives or listens. */
 #ifndef VLOCK_WIRE_H
 #define VLOCK_WIRE_H
 
@@ -32,6 +33,24 @@ struct wire *wire_new(const struct address *address, const struct access *access
 enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
                        struct trouble *why);
 
+/* The same for a command whose answer nobody sleeps for: it goes to ears->on_aside. `argc` is at
+ * most WIRE_ASIDE_WORDS, argv[0] must last. */
+enum outcome wire_send_aside(struct wire *wire, unsigned argc, const char **argv,
+                             struct trouble *why);
+
+/* Begins to connect if there is no connection (any more), as wire_send() does. */
+enum outcome wire_connect(struct wire *wire, struct trouble *why);
+
+enum { WIRE_ASIDE_WORDS = 8 };
+
+struct wire_ears {
+    void (*on_push)(void *arg, const redisReply *push);
+    void (*on_aside)(void *arg, const char *command, const redisReply *reply);
+};
+
+/* Who hears pushes and answers to what was sent aside. */
+void wire_hear(struct wire *wire, const struct wire_ears *ears, void *arg);
+
 /* The reply to what is sent from now on is waited for no longer than `ms`; 0: struct access'
  * timeout. */
 void wire_reply_within(struct wire *wire, int64_t ms);
@@ -40,12 +59,23 @@ void wire_reply_within(struct wire *wire, int64_t ms);
  * `deadline_ms` and within the timeouts of struct access.
  * DONE     *reply is the caller's: freeReplyObject(). It may be an error reply.
  * UNSURE   the connection broke, or no reply came in time, after something had been sent. A
- *          broken connection is closed; one that is only silent stays, its reply owed.
+ *          broken connection is closed; one that is only silent stays.
  * FAILED   /69 no connection came about: nothing was sent. /76 no protocol we know; /77, /78
  *          refused before the command could be read.
- * STOPPED  the loop said so; the reply is owed. */
+ * STOPPED  the loop said so. */
 enum outcome wire_receive(struct wire *wire, int64_t deadline_ms, redisReply **reply,
                           struct trouble *why);
+
+/* Waits until something that the ears heard set *enough, or until `until_ms`: DONE. FAILED, UNSURE:
+ * the connection is gone. STOPPED. */
+enum outcome wire_listen(struct wire *wire, const bool *enough, int64_t until_ms,
+                         struct trouble *why);
+
+/* A number for the connection, another one for each; 0: there is none. */
+unsigned wire_number(const struct wire *wire);
+
+/* True if the server pushes (RESP3), as far as it has said. */
+bool wire_hears_pushes(const struct wire *wire);
 
 /* What the server refused of the greeting of this connection, or NULL. */
 const struct trouble *wire_refused(const struct wire *wire);

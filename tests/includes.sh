@@ -18,9 +18,9 @@ lease
 token held
 child* guard
 store_*
-wire lockfile
+wire wire_* lockfile
 record localdir
-dial tls greeting replies outbox
+dial tls greeting replies outbox expected
 refusal
 openssl
 duration

@@ -1,30 +1,81 @@
--- Take the lock if it is free. ARGV 4: 'again' for a re-send, 'endless' for a lock that will be
--- confirmed without expiry (with a comma between if both).
+-- with queue.lua
+-- Take the lock if it is free and nobody waits for it who came earlier.
+-- ARGV 4: words with a comma between: 'again' (a re-send), 'endless' (it will be confirmed without
+--   expiry), 'bell' or 'poll' (if held, wait: join the queue as such a waiter, or stay in it)
+-- ARGV 6 attempt: how often this acquire was sent before without an answer   7 ticket of an earlier
+--   answer, or empty   8 ms to leave the lock alone if the server was started anew and has lost
+--   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty
+-- Adds to the answer: ticket, place in the queue (0: first; -1: not in it), run.
+local function has(word) return string.find(ARGV[4], word, 1, true) end
+local attempt, ticket, run = tonumber(ARGV[6]), ARGV[7], ''
+if ARGV[9] ~= '' then
+  run = string.match(try('INFO', 'server') or '', 'run_id:(%x+)') or ''
+end
+
 -- A re-send of the acquire that got the lock (same id) succeeds again, so a lost reply neither
--- loses the lock nor takes it twice; the id and not the token decides, because two processes may
--- have been given one token. It never shortens: it may be a copy that comes late.
-if ours and note[2] == id then
+-- loses the lock nor takes it twice; and a waiter that the lock was handed to confirms it so. The id
+-- and not the token decides, because two processes may have been given one token. It never
+-- shortens: it may be a copy that comes late.
+if ours and granted == id then
   local left = call('PTTL', lock)
   if left >= 0 and left < ms then call('PEXPIRE', lock, ARGV[3]) end
-  return answer(YES)
+  if claim then try('HDEL', fences, 'claim') end
+  return answer(YES, '', -1, run)
 end
 -- A withdrawal, or a later copy, has overtaken this request: it waited in the buffer of a server
 -- that had stopped, or on a network that was cut. Nobody waits for its answer any more.
-local withdrawn = call('GET', mark)
+local spent = tonumber(call('GET', mark) or '')
 -- Behind a re-send the earlier copies must do nothing, should they still arrive.
-if string.find(ARGV[4], 'again', 1, true) then call('SET', mark, '1', 'PX', MARK_MS) end
-if withdrawn then return answer(WITHDRAWN) end
-if held then return answer(NO) end
--- The wall clock in microseconds makes the fence grow even if the hash was lost.
-local time = call('TIME')
-local fence = math.max((tonumber(note[1]) or 0) + 1, time[1] * 1000000 + time[2])
-note[1] = string.format('%.0f', fence)
-call('HSET', fences, 'grant', id, 'fence', note[1])
-call('PEXPIRE', fences, MONTH)
--- Asked while nothing depends on it: may the user run what the lock will need later? (After the
--- first write that takes memory: a script that has written anything is not refused that any more.)
-call('PTTL', lock)
-if string.find(ARGV[4], 'endless', 1, true) then call('PERSIST', lock) end
-call('DEL', lock)
-call('SET', lock, token, 'PX', ARGV[3])
-return answer(YES)
+if has('again') and not (spent and spent > attempt) then
+  call('SET', mark, ARGV[6], 'PX', MARK_MS)
+end
+if spent and spent > attempt then return answer(WITHDRAWN, '', -1, run) end
+
+-- The server was started anew and does not know the lock: it has lost it, and the holder goes on
+-- under a lease that is good. Once for each run of the server, and for all who wait.
+if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot then
+  pause = string.format('%.0f', now_ms + ARGV[8])
+  call('HSET', fences, 'pause', pause, 'boot', run)
+  call('PEXPIRE', fences, MONTH)
+end
+local paused = not held and pause and tonumber(pause) > now_ms
+if not held and not paused then
+  local it = first()
+  if not it or it.id == id then
+    give(id, token, ms, 0)
+    if claim or handing or pause then try('HDEL', fences, 'claim', 'handing', 'pause') end
+    -- Asked while nothing depends on it: may the user run what the lock will need later? (After
+    -- the first write that takes memory: a script that has written anything is not refused that
+    -- any more.)
+    call('PTTL', lock)
+    if has('endless') then call('PERSIST', lock) end
+    call('DEL', lock)
+    if it then forget(id) end
+    call('SET', lock, token, 'PX', ARGV[3])
+    if it then ring_first(ms) end
+    return answer(YES, '', -1, run)
+  end
+  -- Nobody who comes later is served first.
+  hand_over()
+end
+
+local place = -1
+local kind = has('bell') and 'b' or has('poll') and 'p'
+if kind then
+  local line = try('ZRANGE', queue, '-1', '-1', 'WITHSCORES')
+  if line and ticket ~= '' and not line[1] then try('PUBLISH', bell('all'), 'come') end
+  if line and ticket == '' then
+    ticket = string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
+  end
+  local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
+  if line and try('HSET', waiters, id, is) and try('ZADD', queue, 'NX', ticket, id) then
+    place = try('ZRANK', queue, id) or -1
+    try('PEXPIRE', waiters, QUEUE_MS)
+    try('PEXPIRE', queue, QUEUE_MS)
+  end
+end
+local busy = answer(NO, ticket, place, run)
+if paused then busy[3] = math.max(1, tonumber(pause) - now_ms) end
+-- Free, and nobody could be told (no permission): the first will see it for himself.
+if busy[3] == -2 then busy[3] = 20 end
+return busy

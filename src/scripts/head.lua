@@ -1,13 +1,18 @@
 -- What every script begins with (joined in front of each at build time).
--- KEYS  1 the lock   2 its fence hash   3 the mark of a withdrawn acquire
+-- KEYS  1 the lock   2 its fence hash   3 the mark of a withdrawn acquire   4 the queue: request
+--       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS TOKEN'
 -- ARGV  1 token   2 request id   3 milliseconds   4 depends   5 database, empty for 0
+--       6 and more: see the script
 -- Verdicts: the enum of the same names in store_valkey.c.
--- The fence hash: fence (the last one given), grant (id of the acquire that got it),
--- extend (id of the last extend), freed (ids of grants given back on purpose by another
--- process than the holder).
+-- The fence hash: fence (the last one given), grant (id of the acquire that got it), extend (id of
+-- the last extend), freed (ids of grants given back on purpose by another process than the
+-- holder), holder (SHA1 of the token that got it), claim (how many hand-overs in a row, the last
+-- one included, were not confirmed yet), handing (since when, in ms, the lock passes from waiter to
+-- waiter without being free), pause (until when, in ms, no vlock takes the lock although it is
+-- free), boot (the server's run that the last pause for a restart was made in).
 -- Harmless writes come first and the lock itself last: a command that an ACL forbids in the
 -- middle of a script then leaves the lock as it was. What may be missing is asked with pcall.
-local lock, fences, mark = KEYS[1], KEYS[2], KEYS[3]
+local lock, fences, mark, queue, waiters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, id, ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MONTH, MARK_MS = 2592000000, 120000 -- a mark outlives what TCP still tries to deliver
 local NO, YES, ENDLESS, TOO_LONG, WITHDRAWN = 0, 1, 2, 3, 4
@@ -22,11 +27,20 @@ local function call(command, ...)
   return redis.call(command, ...)
 end
 
+-- redis.call, but nil for what is refused: no permission, no memory, a key of another type.
+local function try(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) == 'table' and reply.err then return nil end
+  return reply
+end
+
 -- Here and not in a command of its own in front: if there is no such database, nothing else
 -- happens, and nothing is locked in database 0.
 if ARGV[5] ~= '' then call('SELECT', ARGV[5]) end
 local held = call('GET', lock)
-local note = call('HMGET', fences, 'fence', 'grant', 'extend', 'freed')
+local last, granted, extended, freed, holder, claim, handing, pause, boot =
+  unpack(call('HMGET', fences, 'fence', 'grant', 'extend', 'freed', 'holder', 'claim', 'handing',
+              'pause', 'boot'))
 local ours = held == token
 
 local function keep(field, value)
@@ -34,11 +48,13 @@ local function keep(field, value)
   call('PEXPIRE', fences, MONTH)
 end
 
--- verdict, last fence, ms left (-1 no expiry, -2 free), what the lock holds, given back on
--- purpose (1 or 0)
-local function answer(verdict)
+-- verdict, last fence, ms left (-1 no expiry, -2 free), what the lock holds, bits: 1 it was given
+-- back on purpose, 2 the last fence is the holder's; then what a script has to add
+local function answer(verdict, ...)
   local now = call('GET', lock)
-  local freed = id ~= '' and note[4] and string.find(note[4], id, 1, true)
-  return {verdict, note[1] or '0', call('PTTL', lock),
-          now and string.sub(now, 1, 512) or '', freed and 1 or 0}
+  local bits = 0
+  if id ~= '' and freed and string.find(freed, id, 1, true) then bits = 1 end
+  if now and redis.sha1hex(now) == holder then bits = bits + 2 end
+  return {verdict, last or '0', call('PTTL', lock), now and string.sub(now, 1, 512) or '', bits,
+          ...}
 end

@@ -5,6 +5,6 @@ if ours then
   call('PEXPIRE', lock, ARGV[3])
   return answer(YES)
 end
-if held or not note[2] or note[1] ~= ARGV[4] then return answer(NO) end
+if held or not granted or last ~= ARGV[4] then return answer(NO) end
 call('SET', lock, token, 'PX', ARGV[3])
 return answer(YES)

@@ -1,0 +1,314 @@
+/* store_valkey_call.c - one script: its keys, its arguments, its answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "refusal.h"
+#include "scripts.h"
+#include "store_valkey_part.h"
+#include "text.h"
+
+enum { RESTART_ENDLESS_MS = 60000 }; /* what a lock without expiry is waited for, if a server that
+                                        was started anew has lost it: there is no better guess */
+
+/* True if Redis would hash only a part of `key`: between the first { and the next }. */
+static bool has_hash_tag(const char *key) {
+    const char *open = strchr(key, '{');
+
+    return open && open[1] != '}' && strchr(open + 1, '}');
+}
+
+void valkey_name_keys(struct keys *keys, const char *key, const char *id, unsigned database) {
+    const char *form = has_hash_tag(key) ? "%s:vlock2:%s%s" : "{%s}:vlock:%s%s";
+    char number[16];
+
+    snprintf(number, sizeof number, "%u:", database);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(keys->fence, sizeof keys->fence, form, key, "fence", "");
+    snprintf(keys->mark, sizeof keys->mark, form, key, "gone:", id ? id : "");
+    snprintf(keys->queue, sizeof keys->queue, form, key, "queue", "");
+    snprintf(keys->waiters, sizeof keys->waiters, form, key, "waiters", "");
+    snprintf(keys->bell, sizeof keys->bell, form, key, number, id ? id : "");
+    snprintf(keys->bell_all, sizeof keys->bell_all, form, key, number, "all");
+#pragma GCC diagnostic pop
+}
+
+static const struct script *script_for(enum request_kind kind) {
+    switch (kind) {
+    case ASK_ACQUIRE:
+        return &script_acquire;
+    case ASK_WITHDRAW:
+        return &script_withdraw;
+    case ASK_RELEASE:
+        return &script_release;
+    case ASK_EXTEND:
+        return &script_extend;
+    case ASK_RESET:
+        return &script_reset;
+    case ASK_RENEW:
+        return &script_renew;
+    case ASK_RECOVER:
+        return &script_recover;
+    case ASK_BREAK:
+        return &script_break;
+    case ASK_PEEK:
+        return &script_peek;
+    }
+    return NULL;
+}
+
+/* Arguments beyond the fifth, as text. */
+struct more {
+    char words[48], attempt[12], hold[24], room[12];
+};
+
+static void words_for(const struct valkey *v, const struct request *request, struct more *more) {
+    switch (request->kind) {
+    case ASK_ACQUIRE:
+        snprintf(more->words, sizeof more->words, "%s%s%s", v->again ? "again," : "",
+                 request->ttl_ms == TTL_NONE ? "endless," : "",
+                 request->waits ? valkey_wait_kind(v) : "");
+        return;
+    case ASK_RECOVER:
+    case ASK_BREAK:
+        if (request->fence)
+            snprintf(more->words, sizeof more->words, "%llu", (unsigned long long)request->fence);
+        return;
+    case ASK_RELEASE:
+        snprintf(more->words, sizeof more->words, "%s", request->tell ? "tell" : "");
+        return;
+    case ASK_WITHDRAW:
+    case ASK_EXTEND:
+    case ASK_RESET:
+    case ASK_RENEW:
+    case ASK_PEEK:
+        return;
+    }
+}
+
+/* How long the lock is left alone should a server that was started anew not know it. */
+static long long hold_ms(const struct wait *wait) {
+    return wait->longest_ms == TTL_NONE ? RESTART_ENDLESS_MS : (long long)wait->longest_ms;
+}
+
+/* Adds to argv, from `argc` on, what only some scripts take. Returns the new count. */
+static unsigned add_more(struct valkey *v, const struct request *request, struct more *more,
+                         const char **argv, unsigned argc) {
+    const struct wait *wait = &v->wait;
+    const char *run = "";
+
+    if (request->kind == ASK_PEEK && request->waiters) {
+        snprintf(more->room, sizeof more->room, "%u", request->room);
+        argv[argc++] = more->room;
+    }
+    if (request->kind != ASK_ACQUIRE)
+        return argc;
+    /* On a fresh connection: is it still the server that told us about the lock? */
+    if (request->waits && wait->run_on != wire_number(v->wire))
+        run = *wait->run ? wait->run : "?";
+    snprintf(more->attempt, sizeof more->attempt, "%u", v->attempts);
+    snprintf(more->hold, sizeof more->hold, "%lld", request->waits ? hold_ms(wait) : 0);
+    argv[argc++] = more->attempt;
+    argv[argc++] = request->waits ? wait->ticket : "";
+    argv[argc++] = more->hold;
+    argv[argc++] = run;
+    return argc;
+}
+
+/* Sends `script` for `request`, by its hash or as its whole text. */
+static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
+                                const struct request *request, struct trouble *why) {
+    enum { MOST_ARGS = 20 };
+    struct keys keys;
+    struct more more = {"", "", "", ""};
+    char ms[24], database[16] = "";
+    const char *argv[MOST_ARGS] = {whole ? "EVAL" : "EVALSHA",
+                                   whole ? script->text : script->sha1,
+                                   "5",
+                                   request->key,
+                                   keys.fence,
+                                   keys.mark,
+                                   keys.queue,
+                                   keys.waiters,
+                                   request->token ? request->token : "",
+                                   request->id ? request->id : "",
+                                   ms,
+                                   more.words,
+                                   database};
+    unsigned argc = 13;
+    size_t lengths[MOST_ARGS];
+
+    valkey_name_keys(&keys, request->key, request->id, v->address->db);
+    if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
+        snprintf(ms, sizeof ms, "%d", ENDLESS_CLAIM_MS);
+    else
+        snprintf(ms, sizeof ms, "%lld", (long long)request->ttl_ms);
+    if (v->address->db)
+        snprintf(database, sizeof database, "%u", v->address->db);
+    words_for(v, request, &more);
+    argc = add_more(v, request, &more, argv, argc);
+    for (unsigned i = 0; i < argc; i++)
+        lengths[i] = strlen(argv[i]);
+    access_note(v->access, "> %s %s %s", argv[0], script->name, request->key);
+    wire_reply_within(v->wire, request->reply_ms);
+    return wire_send(v->wire, argc, argv, lengths, why);
+}
+
+/* Copies a foreign value: shown, never compared. */
+static void copy_token(char token[TOKEN_MAX_BYTES + 1], const char *bytes, size_t length) {
+    if (length > TOKEN_MAX_BYTES)
+        length = TOKEN_MAX_BYTES;
+    memcpy(token, bytes, length);
+    token[length] = '\0';
+    for (size_t i = 0; i < length; i++)
+        if (!token[i])
+            token[i] = '?';
+}
+
+/* What every script answers: see answer() in scripts/head.lua. False if it is not that. */
+static bool read_answer(const redisReply *reply, enum verdict *verdict, struct answer *out) {
+    redisReply **part = reply->element;
+    struct answer read = {.asked_ms = out->asked_ms, .place = -1};
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5 ||
+        part[0]->type != REDIS_REPLY_INTEGER || part[1]->type != REDIS_REPLY_STRING ||
+        part[2]->type != REDIS_REPLY_INTEGER || part[3]->type != REDIS_REPLY_STRING ||
+        part[4]->type != REDIS_REPLY_INTEGER)
+        return false;
+    if (part[0]->integer < 0 || part[0]->integer >= VERDICTS || part[2]->integer < -2 ||
+        part[3]->len > TOKEN_MAX_BYTES)
+        return false;
+    *verdict = (enum verdict)part[0]->integer;
+    read.fence = strtoull(part[1]->str, NULL, 10);
+    read.fenced = part[4]->integer & 2;
+    if (read.fenced)
+        read.since_ms = (int64_t)(read.fence / 1000); /* a fence is the time of its grant in us */
+    if (part[2]->integer == -1)
+        read.ttl_ms = TTL_NONE;
+    else if (part[2]->integer == 0)
+        read.ttl_ms = 1; /* it still is there, for less than that */
+    else if (part[2]->integer > 0)
+        read.ttl_ms = part[2]->integer;
+    copy_token(read.holder, part[3]->str, part[3]->len);
+    read.released = part[4]->integer & 1;
+    *out = read;
+    return true;
+}
+
+/* What acquire adds: ticket, place, run. */
+static bool read_place(struct valkey *v, const struct request *request, const redisReply *reply,
+                       struct answer *out) {
+    redisReply **part = reply->element;
+    struct wait *wait = &v->wait;
+
+    if (reply->elements != 8 || part[5]->type != REDIS_REPLY_STRING ||
+        part[6]->type != REDIS_REPLY_INTEGER || part[7]->type != REDIS_REPLY_STRING ||
+        part[5]->len >= sizeof wait->ticket || part[7]->len >= sizeof wait->run ||
+        part[6]->integer < -1 || part[6]->integer > INT32_MAX)
+        return false;
+    out->place = (int)part[6]->integer;
+    if (!request->waits)
+        return true;
+    if (part[5]->len)
+        text_copy(wait->ticket, sizeof wait->ticket, part[5]->str, part[5]->len);
+    if (part[7]->len)
+        text_copy(wait->run, sizeof wait->run, part[7]->str, part[7]->len);
+    wait->run_on = wire_number(v->wire);
+    return true;
+}
+
+/* What peek adds: how many wait, and the first of them as 'TICKET TOKEN'. */
+static bool read_waiters(const struct request *request, const redisReply *reply,
+                         struct answer *out) {
+    const redisReply *list;
+
+    if (reply->elements != 7 || reply->element[5]->type != REDIS_REPLY_INTEGER ||
+        reply->element[6]->type != REDIS_REPLY_ARRAY || reply->element[5]->integer < 0)
+        return false;
+    list = reply->element[6];
+    if (list->elements > request->room || (long long)list->elements > reply->element[5]->integer)
+        return false;
+    for (size_t i = 0; i < list->elements; i++) {
+        const redisReply *one = list->element[i];
+        const char *blank = one->type == REDIS_REPLY_STRING ? strchr(one->str, ' ') : NULL;
+        if (!blank)
+            return false;
+        /* A ticket is the time of arrival in us. */
+        request->waiters[i].since_ms = (int64_t)(strtoull(one->str, NULL, 10) / 1000);
+        copy_token(request->waiters[i].token, blank + 1,
+                   one->len - (size_t)(blank + 1 - one->str));
+    }
+    out->waiting = (unsigned)reply->element[5]->integer;
+    return true;
+}
+
+static bool read_all(struct valkey *v, const struct request *request, const redisReply *reply,
+                     enum verdict *verdict, struct answer *out) {
+    if (!read_answer(reply, verdict, out))
+        return false;
+    if (request->kind == ASK_ACQUIRE && *verdict != ENDLESS)
+        return reply->elements == 5 || read_place(v, request, reply, out);
+    return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
+}
+
+/* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
+static enum outcome call(struct valkey *v, const struct script *script,
+                         const struct request *request, int64_t deadline_ms, enum verdict *verdict,
+                         struct answer *out, struct trouble *why) {
+    redisReply *reply = NULL;
+    enum outcome outcome = request->waits ? valkey_wait_prepare(v, request, why) : DONE;
+
+    if (outcome != DONE)
+        return outcome;
+
+    /* A withdrawal may be the last that the server hears from us: it must not depend on a script
+     * that is loaded, nor on our being there to be told that it is not. */
+    for (int whole = request->kind == ASK_WITHDRAW; whole <= 1; whole++) {
+        out->asked_ms = clock_now_ms();
+        outcome = send_script(v, script, whole, request, why);
+        if (outcome == DONE)
+            outcome = wire_receive(v->wire, deadline_ms, &reply, why);
+        if (outcome != DONE)
+            return outcome;
+        if (reply->type != REDIS_REPLY_ERROR || !refusal_is(reply->str, "NOSCRIPT"))
+            break;
+        access_note(v->access, "< %s is not loaded yet", script->name);
+        if (!whole) {
+            freeReplyObject(reply);
+            reply = NULL;
+        }
+    }
+    if (reply->type == REDIS_REPLY_ERROR && request->token)
+        text_redact(reply->str, request->token);
+    if (wire_refused(v->wire) && reply->type == REDIS_REPLY_ERROR) {
+        if (why)
+            *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
+        outcome = FAILED;
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        access_note(v->access, "< %.*s", refusal_length(reply->str), reply->str);
+        outcome = refusal_say(why, v->address->shown, script->name, reply->str);
+    } else if (!read_all(v, request, reply, verdict, out)) {
+        outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
+                              "%s answered something that is no lock's answer: is it a proxy?",
+                              v->address->shown);
+    } else {
+        access_note(v->access, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
+                    (unsigned long long)out->fence);
+    }
+    freeReplyObject(reply);
+    if (outcome == DONE)
+        valkey_wait_answered(v, request, out);
+    return outcome;
+}
+
+enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                         enum verdict *verdict, struct answer *out, struct trouble *why) {
+    return call(v, script_for(request->kind), request, deadline_ms, verdict, out, why);
+}
+
+enum outcome valkey_confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                            enum verdict *verdict, struct answer *out, struct trouble *why) {
+    return call(v, &script_confirm, request, deadline_ms, verdict, out, why);
+}

@@ -1,0 +1,94 @@
+/* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
+ * what is done when no answer comes, store_valkey_call.c how one script is asked and its answer
+ * read, store_valkey_wait.c how one who waits hears that it is worth asking again. */
+#ifndef VLOCK_STORE_VALKEY_PART_H
+#define VLOCK_STORE_VALKEY_PART_H
+
+#include "address.h"
+#include "store.h"
+#include "wire.h"
+
+enum {
+    SUFFIX_BYTES = 96,
+    TICKET_BYTES = 24,
+    RUN_BYTES = 41,
+    ENDLESS_CLAIM_MS = 30000 /* a lock without expiry, until it is confirmed */
+};
+
+/* The place in the queue, and what is known of the lock there. Kept for one acquire at a time. */
+struct wait {
+    char id[REQUEST_ID_BYTES + 1]; /* of the acquire; empty: of an ASK_PEEK, or nobody's */
+    char ticket[TICKET_BYTES];     /* empty: none yet */
+    char run[RUN_BYTES];           /* the server's run when we asked last; empty: not known */
+    int place;
+    int64_t known_ms;   /* when the lock was last asked about; what follows was so then */
+    int64_t left_ms;    /* of its time to live */
+    int64_t longest_ms; /* the most that was ever left */
+    int64_t slow_ms;    /* look again after this, whatever we hear */
+    int64_t pause_ms;   /* ... and after this where we hear nothing */
+    int64_t lazy_ms;    /* look at this moment, because of a message; 0: there was none */
+    bool rung;          /* ask at once */
+    bool granted;       /* the lock was handed to us: to be confirmed */
+    bool woken;         /* something was heard that changes when to look */
+    bool tracked;       /* the server tells us when somebody changes the key */
+    /* What the connection with this number has been asked for (0: none has). */
+    unsigned bell_on, tracking_on, run_on;
+};
+
+struct valkey {
+    struct store store;
+    const struct address *address;
+    const struct access *access;
+    struct loop *loop;
+    struct wire *wire;
+    bool again;        /* an earlier attempt at the request may have been carried out, now or later */
+    unsigned attempts; /* how often that has been so with an acquire */
+    bool pushes;       /* the server speaks RESP3 */
+    bool bell_refused, tracking_refused; /* the server, or its ACL, has no such thing for us */
+    struct wait wait;
+};
+
+/* What a script answers, see scripts/head.lua. */
+enum verdict { NO, YES, ENDLESS, TOO_LONG, WITHDRAWN, VERDICTS };
+
+struct keys {
+    char fence[KEY_MAX_BYTES + SUFFIX_BYTES];
+    char mark[KEY_MAX_BYTES + SUFFIX_BYTES];
+    char queue[KEY_MAX_BYTES + SUFFIX_BYTES];
+    char waiters[KEY_MAX_BYTES + SUFFIX_BYTES];
+    char bell[KEY_MAX_BYTES + SUFFIX_BYTES];     /* the channel of the one who waits with this id */
+    char bell_all[KEY_MAX_BYTES + SUFFIX_BYTES]; /* that of all who wait */
+};
+
+/* The keys and channels beside the lock `key` in the database. `id` may be NULL. */
+void valkey_name_keys(struct keys *keys, const char *key, const char *id, unsigned database);
+
+/* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE
+ * with a verdict; FAILED for an error reply. */
+enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                         enum verdict *verdict, struct answer *out, struct trouble *why);
+
+/* The second step of an acquire without expiry: as valkey_call(). */
+enum outcome valkey_confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                            enum verdict *verdict, struct answer *out, struct trouble *why);
+
+/* What one who waits sends before his question: listens to his bell, and has the key tracked if he is
+ * the first. */
+enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
+                                 struct trouble *why);
+
+/* 'bell' or 'poll': how he is to be told. */
+const char *valkey_wait_kind(const struct valkey *v);
+
+/* Notes the answer to his question. */
+void valkey_wait_answered(struct valkey *v, const struct request *request,
+                          const struct answer *answer);
+
+/* store_await() */
+enum outcome valkey_await(struct store *store, const struct request *request, int64_t until_ms,
+                          struct trouble *why);
+
+/* What is heard meanwhile, for wire_hear(); the argument is the struct valkey. */
+extern const struct wire_ears valkey_wait_ears;
+
+#endif

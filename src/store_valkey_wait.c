@@ -1,0 +1,242 @@
+/* store_valkey_wait.c - waiting without asking.
+ *
+ * One who waits listens to a channel of his own, his bell, which tells the scripts that he lives,
+ * and to that of all. He asks again (scripts/acquire.lua, with his id: that confirms a lock which
+ * was handed to him, and otherwise renews his place in the queue) when
+ *
+ *   his bell says 'granted'        at once: the lock is his once he has confirmed it
+ *   his bell says 'first MS'       LAZY_MS later, unless it was 'granted' before that: only then it
+ *                                  is worth having the key tracked. In a fast queue everybody is
+ *                                  first for less than that, and need not ask
+ *   the key was changed            at once; only the first has it tracked, so that a lock that a
+ *                                  foreign client or an operator deleted wakes one and not all
+ *   the lease must have ended      the first three, one after the other, RANK_MS apart: who is
+ *                                  first may be stopped, or gone without the server knowing
+ *   the bell of all says 'come'    at a moment of his own within COME_MS: the queue was lost
+ *   the connection broke           at once, over another one; his ticket keeps his place
+ *   none of these                  after SLOW_MS, so that nobody waits for ever, whatever was lost
+ *
+ * Where the server has no RESP3, or its ACL no channels, he polls; the first does too where nothing
+ * can be tracked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "refusal.h"
+#include "store_valkey_part.h"
+#include "text.h"
+
+enum {
+    POLL_FIRST_MS = 8,  /* between two looks of one who polls, doubled each time, ... */
+    POLL_MOST_MS = 200, /* ... up to this: scripts/queue.lua takes him for dead after five of them */
+    SLOW_MS = 30000,    /* queues live three times as long: scripts/queue.lua */
+    LAZY_MS = 5,
+    RANK_MS = 20,
+    RANKS = 3,
+    LATE_MS = 2, /* a lease is over when it is over on the server's clock too */
+    COME_MS = 250
+};
+
+static bool polls(const struct valkey *v) {
+    return !v->pushes || v->bell_refused;
+}
+
+const char *valkey_wait_kind(const struct valkey *v) {
+    return polls(v) ? "poll" : "bell";
+}
+
+/* True if nothing would tell that the lock has become free. */
+static bool deaf(const struct valkey *v) {
+    const struct wait *wait = &v->wait;
+
+    if (polls(v) || (*wait->id && wait->place < 0))
+        return true;
+    return v->tracking_refused && wait->place == 0;
+}
+
+static bool wants_tracking(const struct valkey *v) {
+    return v->pushes && !v->tracking_refused && v->wait.place == 0 && !v->wait.granted &&
+           (*v->wait.id == '\0' || !v->bell_refused);
+}
+
+static bool is_tracked(const struct valkey *v) {
+    return v->wait.tracked && v->wait.tracking_on == wire_number(v->wire);
+}
+
+static enum outcome subscribe(struct valkey *v, const struct request *request,
+                              struct trouble *why) {
+    struct keys keys;
+    const char *own[] = {"SUBSCRIBE", keys.bell}, *all[] = {"SUBSCRIBE", keys.bell_all};
+    enum outcome outcome;
+
+    valkey_name_keys(&keys, request->key, request->id, v->address->db);
+    access_note(v->access, "> SUBSCRIBE %s", keys.bell);
+    outcome = wire_send_aside(v->wire, 2, own, why);
+    return outcome == DONE ? wire_send_aside(v->wire, 2, all, why) : outcome;
+}
+
+/* Only the GET is remembered (OPTIN): with CACHING YES before a script the server would remember
+ * all that the script reads. Keys are remembered by name, whatever the database. */
+static enum outcome track(struct valkey *v, const struct request *request, unsigned number,
+                          struct trouble *why) {
+    const char *on[] = {"CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP"};
+    const char *caching[] = {"CLIENT", "CACHING", "YES"}, *get[] = {"GET", request->key};
+    enum outcome outcome = DONE;
+
+    access_note(v->access, "> CLIENT CACHING YES, GET %s", request->key);
+    if (v->wait.tracking_on != number)
+        outcome = wire_send_aside(v->wire, 5, on, why);
+    if (outcome == DONE)
+        outcome = wire_send_aside(v->wire, 3, caching, why);
+    if (outcome == DONE)
+        outcome = wire_send_aside(v->wire, 2, get, why);
+    v->wait.tracking_on = number;
+    v->wait.tracked = outcome == DONE;
+    return outcome;
+}
+
+static void begin(struct valkey *v, const struct request *request) {
+    const char *id = request->kind == ASK_PEEK ? "" : request->id;
+
+    if (v->wait.slow_ms && strcmp(v->wait.id, id) == 0)
+        return;
+    v->wait = (struct wait){.place = *id ? -1 : 0,
+                            .slow_ms = clock_spread_ms(SLOW_MS),
+                            .pause_ms = clock_spread_ms(POLL_FIRST_MS)};
+    text_copy(v->wait.id, sizeof v->wait.id, id, strlen(id));
+}
+
+enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
+                                 struct trouble *why) {
+    enum outcome outcome = wire_connect(v->wire, why);
+    unsigned number = wire_number(v->wire);
+
+    begin(v, request);
+    v->wait.rung = false; /* from here on a bell rings for what this question does not see */
+    v->wait.lazy_ms = 0;
+    wire_hear(v->wire, &valkey_wait_ears, v);
+    if (outcome == DONE && *v->wait.id && !polls(v) && v->wait.bell_on != number) {
+        outcome = subscribe(v, request, why);
+        v->wait.bell_on = number;
+    }
+    if (outcome == DONE && wants_tracking(v) && !is_tracked(v))
+        outcome = track(v, request, number, why);
+    return outcome;
+}
+
+void valkey_wait_answered(struct valkey *v, const struct request *request,
+                          const struct answer *answer) {
+    struct wait *wait = &v->wait;
+    int64_t most_ms = wait->pause_ms * 2 < POLL_MOST_MS ? wait->pause_ms * 2 : POLL_MOST_MS;
+
+    if (v->pushes != wire_hears_pushes(v->wire) && wire_number(v->wire))
+        v->pushes = wire_hears_pushes(v->wire);
+    if (!request->waits)
+        return;
+    wait->place = *wait->id ? answer->place : 0;
+    wait->granted = false;
+    wait->known_ms = answer->asked_ms;
+    wait->left_ms = answer->ttl_ms;
+    if (answer->ttl_ms > wait->longest_ms)
+        wait->longest_ms = answer->ttl_ms;
+    wait->slow_ms = clock_spread_ms(SLOW_MS);
+    wait->pause_ms = most_ms;
+}
+
+/* When to look if nothing is heard. */
+static int64_t look_at(const struct valkey *v) {
+    const struct wait *wait = &v->wait;
+    int64_t at_ms = clock_after(wait->known_ms, wait->slow_ms);
+
+    if (deaf(v))
+        at_ms = clock_after(wait->known_ms, clock_spread_ms(wait->pause_ms));
+    if (wait->place >= 0 && wait->place < RANKS && wait->left_ms && wait->left_ms != TTL_NONE)
+        at_ms = clock_earlier(at_ms, clock_after(wait->known_ms, wait->left_ms + LATE_MS +
+                                                                     wait->place * RANK_MS));
+    return wait->lazy_ms ? clock_earlier(at_ms, wait->lazy_ms) : at_ms;
+}
+
+enum outcome valkey_await(struct store *store, const struct request *request, int64_t until_ms,
+                          struct trouble *why) {
+    struct valkey *v = (struct valkey *)store;
+    int64_t at_ms = look_at(v);
+
+    (void)request;
+    for (;;) {
+        enum outcome outcome;
+        /* Refused a moment ago what we asked for, or first a moment ago: then differently. */
+        if (v->wait.rung || (wants_tracking(v) && !is_tracked(v) && !v->wait.lazy_ms))
+            return DONE;
+        if (clock_now_ms() >= clock_earlier(at_ms, until_ms))
+            return DONE;
+        v->wait.woken = false;
+        if (wire_connected(v->wire))
+            outcome = wire_listen(v->wire, &v->wait.woken, clock_earlier(at_ms, until_ms), why);
+        else
+            outcome = loop_sleep(v->loop, clock_earlier(at_ms, until_ms)) == WAKE_STOP
+                          ? trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped while waiting")
+                          : DONE;
+        if (outcome == STOPPED)
+            return STOPPED;
+        if (outcome != DONE) /* the connection is gone: ask over another one */
+            return DONE;
+        if (v->wait.woken)
+            at_ms = look_at(v);
+    }
+}
+
+/* ---- what is heard ---- */
+
+static void hear_message(struct wait *wait, const char *text) {
+    int64_t now_ms = clock_now_ms();
+    unsigned long long left_ms;
+
+    if (strcmp(text, "granted") == 0) {
+        wait->rung = wait->granted = true;
+    } else if (strcmp(text, "come") == 0) {
+        wait->lazy_ms = now_ms + clock_spread_ms(COME_MS);
+    } else if (text_begins(text, "first ") &&
+               text_number(text + strlen("first "), TTL_MAX_MS, &left_ms)) {
+        wait->place = 0;
+        wait->known_ms = now_ms;
+        wait->left_ms = (int64_t)left_ms;
+        wait->lazy_ms = now_ms + LAZY_MS;
+    }
+    wait->woken = true;
+}
+
+static bool is_text(const redisReply *reply, const char *text) {
+    return reply->type == REDIS_REPLY_STRING && strcmp(reply->str, text) == 0;
+}
+
+static void on_push(void *arg, const redisReply *push) {
+    struct valkey *v = arg;
+
+    if (push->elements >= 3 && is_text(push->element[0], "message") &&
+        push->element[2]->type == REDIS_REPLY_STRING) {
+        access_note(v->access, "< the bell: %.40s", push->element[2]->str);
+        hear_message(&v->wait, push->element[2]->str);
+    } else if (push->elements >= 2 && is_text(push->element[0], "invalidate")) {
+        access_note(v->access, "< the key was changed");
+        v->wait.tracked = false;
+        v->wait.rung = v->wait.woken = true;
+    }
+}
+
+static void on_aside(void *arg, const char *command, const redisReply *reply) {
+    struct valkey *v = arg;
+
+    if (reply->type != REDIS_REPLY_ERROR)
+        return;
+    access_note(v->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
+    if (strcmp(command, "SUBSCRIBE") == 0 && !v->bell_refused) {
+        access_note(v->access, "no channel to listen to: asking again and again instead");
+        v->bell_refused = v->wait.rung = true;
+    } else if (strcmp(command, "CLIENT") == 0 && !v->tracking_refused) {
+        access_note(v->access, "nothing is tracked: the first who waits asks again and again");
+        v->tracking_refused = true;
+    }
+    v->wait.woken = true;
+}
+
+const struct wire_ears valkey_wait_ears = {.on_push = on_push, .on_aside = on_aside};
