@@ -4,11 +4,11 @@
 #include "context.h"
 #include "duration.h"
 #include "held.h"
-#include "lock.h"
+#include "holder.h"
 #include "token.h"
 
 static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct trouble *why) {
-    char id[REQUEST_ID_BYTES + 1], holder[512];
+    char id[REQUEST_ID_BYTES + 1], holder[HOLDER_BYTES];
     /* Under `vlock run` the lease is not shortened: run trusts what the store told it. */
     enum request_kind set = held_has(ctx->name, ctx->token) ? ASK_RENEW : ASK_RESET;
     struct request request = {.kind = replace ? set : ASK_EXTEND,
@@ -23,7 +23,7 @@ static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct
         outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
     if (outcome != LOST)
         return outcome;
-    lock_describe_holder(holder, sizeof holder, &answer);
+    holder_describe(holder, sizeof holder, &answer);
     return trouble_say(why, LOST, EXIT_NOT_OWNED, "not owned, nothing extended: %s", holder);
 }
 

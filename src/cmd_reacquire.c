@@ -2,7 +2,7 @@
 #include "command.h"
 #include "context.h"
 #include "held.h"
-#include "lock.h"
+#include "holder.h"
 
 /* -t, else what the token file says, else VLOCK_TTL, else the default. */
 static enum outcome full_ttl(const struct context *ctx, int64_t *ttl_ms, struct trouble *why) {
@@ -30,7 +30,7 @@ static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct troubl
     struct answer answer;
     enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
     const char *reason = "";
-    char holder[512];
+    char holder[HOLDER_BYTES];
 
     if (outcome != LOST)
         return outcome;
@@ -38,7 +38,7 @@ static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct troubl
         reason = recover ? ", and another vlock has held it since"
                          : ", and the token came without "
                            "its fence";
-    lock_describe_holder(holder, sizeof holder, &answer);
+    holder_describe(holder, sizeof holder, &answer);
     return trouble_say(why, LOST, EXIT_NOT_OWNED, "not owned, nothing reset: %s%s", holder, reason);
 }
 

@@ -2,7 +2,7 @@
 #include "command.h"
 #include "context.h"
 #include "held.h"
-#include "lock.h"
+#include "holder.h"
 
 static enum outcome release(struct context *ctx, struct trouble *why) {
     struct request request = {.kind = ASK_RELEASE,
@@ -11,11 +11,11 @@ static enum outcome release(struct context *ctx, struct trouble *why) {
                               .tell = held_has(ctx->name, ctx->token)};
     struct answer answer;
     enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
-    char holder[512];
+    char holder[HOLDER_BYTES];
 
     if (outcome != LOST)
         return outcome;
-    lock_describe_holder(holder, sizeof holder, &answer);
+    holder_describe(holder, sizeof holder, &answer);
     return trouble_say(why, LOST, EXIT_NOT_OWNED, "not owned, nothing released: %s", holder);
 }
 

@@ -2,11 +2,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "clock.h"
 #include "duration.h"
 #include "held.h"
+#include "holder.h"
 #include "token.h"
 
 enum {
@@ -21,37 +21,6 @@ enum {
     LEAST_REPLY_MS = 100
 };
 
-static void say_when(char *text, size_t size, int64_t wall_ms) {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm local;
-
-    if (!localtime_r(&seconds, &local) || !strftime(text, size, "%Y-%m-%d %H:%M:%S", &local))
-        snprintf(text, size, "an unknown time");
-}
-
-void lock_describe_holder(char *text, size_t size, const struct answer *answer) {
-    char span[DURATION_TEXT_BYTES], left[DURATION_TEXT_BYTES + 8] = "never expires", since[40];
-    char shortened[TOKEN_SHORT_BYTES];
-    struct token_holder holder;
-
-    if (answer->ttl_ms == 0) {
-        snprintf(text, size, "it is free");
-        return;
-    }
-    if (answer->ttl_ms != TTL_NONE) {
-        duration_format(span, answer->ttl_ms);
-        snprintf(left, sizeof left, "%s left", span);
-    }
-    if (!token_read(answer->holder, &holder)) {
-        token_shorten(shortened, answer->holder);
-        snprintf(text, size, "held by '%s' (no vlock token), %s", shortened, left);
-        return;
-    }
-    say_when(since, sizeof since, answer->since_ms ? answer->since_ms : holder.made_ms);
-    snprintf(text, size, "held by pid %ld on host %s since %s, %s%s%s%s", holder.pid, holder.host,
-             since, left, *holder.note ? " (" : "", holder.note, *holder.note ? ")" : "");
-}
-
 static struct request request_for(const struct lock *lock, enum request_kind kind) {
     return (struct request){.kind = kind,
                             .key = lock->key,
@@ -62,9 +31,9 @@ static struct request request_for(const struct lock *lock, enum request_kind kin
 }
 
 static enum outcome busy(struct lock *lock, const struct answer *answer, struct trouble *why) {
-    char holder[512];
+    char holder[HOLDER_BYTES];
 
-    lock_describe_holder(holder, sizeof holder, answer);
+    holder_describe(holder, sizeof holder, answer);
     lock->held_around = held_has(lock->name, answer->holder);
     if (lock->held_around)
         return trouble_say(why, HELD, EXIT_BUSY,
@@ -170,7 +139,7 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
     struct request request = request_for(lock, ASK_RENEW);
     struct answer answer;
     enum outcome outcome;
-    char holder[512];
+    char holder[HOLDER_BYTES];
 
     request.patient = true;
     request.reply_ms = (deadline_ms - clock_now_ms()) / RENEWAL_TRIES;
@@ -181,7 +150,7 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
     if (outcome == DONE)
         lease_given(&lock->lease, lock->ttl_ms, answer.asked_ms, answer.ttl_ms, answer.endless);
     if (outcome == LOST) {
-        lock_describe_holder(holder, sizeof holder, &answer);
+        holder_describe(holder, sizeof holder, &answer);
         trouble_say(why, LOST, EXIT_NOT_OWNED, "the lock was lost: %s", holder);
     }
     return outcome;
@@ -192,11 +161,11 @@ enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpo
     struct request request = request_for(lock, ASK_RELEASE);
     struct answer answer;
     enum outcome outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
-    char holder[512];
+    char holder[HOLDER_BYTES];
 
     *on_purpose = outcome == LOST && answer.released;
     if (outcome == LOST) {
-        lock_describe_holder(holder, sizeof holder, &answer);
+        holder_describe(holder, sizeof holder, &answer);
         trouble_say(why, LOST, EXIT_NOT_OWNED, "the lock was lost before it was given back: %s",
                     holder);
     }

@@ -50,7 +50,4 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
 enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                           struct trouble *why);
 
-/* One sentence about who holds the lock that `answer` is about ("held by pid 7 on web1, ..."). */
-void lock_describe_holder(char *text, size_t size, const struct answer *answer);
-
 #endif

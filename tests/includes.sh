@@ -14,7 +14,7 @@ ending sibling
 say options
 tokenfile*
 lock lock_*
-lease
+lease holder
 token held
 child* guard
 store_*
@@ -27,7 +27,7 @@ duration
 store
 loop
 address address_*
-trouble
+trouble json
 clock text exits scripts noreplace
 '
 # What a room leaves alone although it stands lower.
