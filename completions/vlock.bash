@@ -4,7 +4,7 @@ _vlock() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-        acquire|release|extend|reacquire|owned|locked|run|help|completion) command=$word; break ;;
+        acquire|release|extend|reacquire|owned|locked|run|status|wait|break|help|completion) command=$word; break ;;
         esac
     done
     case $prev in
@@ -15,6 +15,7 @@ _vlock() {
     --format) mapfile -t COMPREPLY < <(compgen -W 'shell json github dotenv' -- "$cur"); return ;;
     --note) return ;;
     -E|--conflict-exit-code) return ;;
+    --fence) return ;;
     -u|--url) return ;;
     --prefix) return ;;
     --user) return ;;
@@ -34,11 +35,14 @@ _vlock() {
     owned) word=' --token --token-file --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
     locked) word=' --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
     run) word=' --nonblock --wait --ttl --token --note --conflict-exit-code --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
+    status) word=' --json --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
+    wait) word=' --wait --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
+    break) word=' --fence --foreign --yes --url --prefix --user --password-file --cacert --cert --key --sni --insecure --connect-timeout --reply-timeout --quiet --verbose --help --version' ;;
     help) word=' --help --version' ;;
     completion) word='bash zsh fish --help --version' ;;
-    *) word='acquire release extend reacquire owned locked run help completion --help --version' ;;
+    *) word='acquire release extend reacquire owned locked run status wait break help completion --help --version' ;;
     esac
-    [[ $command == help ]] && word+=' acquire release extend reacquire owned locked run help completion'
+    [[ $command == help ]] && word+=' acquire release extend reacquire owned locked run status wait break help completion'
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$cur")
 }
 complete -o default -F _vlock vlock

@@ -24,6 +24,20 @@ const struct command command_rows[] = {
      "lease is renewed until CMD ends; CMD is stopped before the lease could end. Returns CMD's\n"
      "own status.\n",
      cmd_run},
+    {"status", FOR_STATUS, "NAME", 1, 1, "show who holds a lock, and who waits for it",
+     "Holder, since when, time to live, fence, note, and those who wait, in order. Exits 0 also\n"
+     "when the lock is free.\n",
+     cmd_status},
+    {"wait", FOR_WAIT, "NAME", 1, 1, "wait until a lock is free, without taking it",
+     "Waits for ever unless -w is given: then 75 if the lock is still held. When vlock has seen "
+     "it\n"
+     "free, somebody else may take it at once.\n",
+     cmd_wait},
+    {"break", FOR_BREAK, "NAME", 1, 1, "take a lock away from its holder",
+     "For an operator: the holder is not asked. Shows him, and breaks only what was shown. Asks "
+     "on\n"
+     "a terminal; elsewhere --yes or --fence N is needed. The lock goes to the first who waits.\n",
+     cmd_break},
     {"help", FOR_HELP, "[COMMAND]", 0, 1, "explain vlock or one of its commands", "", cmd_help},
     {"completion", FOR_COMPLETION, "bash|zsh|fish", 1, 1, "print a completion script for a shell",
      "", cmd_completion},

@@ -31,6 +31,9 @@ int cmd_reacquire(const struct options *options, const struct child_found *found
 int cmd_owned(const struct options *options, const struct child_found *found);
 int cmd_locked(const struct options *options, const struct child_found *found);
 int cmd_run(const struct options *options, const struct child_found *found);
+int cmd_status(const struct options *options, const struct child_found *found);
+int cmd_wait(const struct options *options, const struct child_found *found);
+int cmd_break(const struct options *options, const struct child_found *found);
 int cmd_help(const struct options *options, const struct child_found *found);
 int cmd_completion(const struct options *options, const struct child_found *found);
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "duration.h"
-#include "text.h"
+#include "json.h"
 
 static const struct {
     const char *name;
@@ -97,24 +97,6 @@ static void put_shell(FILE *to, const char *value) {
     putc('\'', to);
 }
 
-/* A JSON string. JSON is UTF-8; a byte that is not becomes the character of its number. */
-static void put_json(FILE *to, const char *value) {
-    const unsigned char *at = (const unsigned char *)value;
-
-    putc('"', to);
-    while (*at) {
-        size_t length = text_utf8_length(at);
-        if (*at == '"' || *at == '\\')
-            fprintf(to, "\\%c", *at);
-        else if (*at < 0x20 || length == 0)
-            fprintf(to, "\\u%04x", *at);
-        else
-            fwrite(at, 1, length, to);
-        at += length ? length : 1;
-    }
-    putc('"', to);
-}
-
 static void put_variables(FILE *to, const struct context *ctx, const struct lock *lock,
                           const char *ttl) {
     fprintf(to, "VLOCK_NAME=%s\nVLOCK_TOKEN=%s\nVLOCK_FENCE=%llu\nVLOCK_TTL=%s\n", ctx->name,
@@ -123,16 +105,16 @@ static void put_variables(FILE *to, const struct context *ctx, const struct lock
 
 static void put_json_object(FILE *to, const struct context *ctx, const struct lock *lock) {
     fputs("{\"name\":", to);
-    put_json(to, ctx->name);
+    json_string(to, ctx->name);
     fputs(",\"token\":", to);
-    put_json(to, lock->token);
+    json_string(to, lock->token);
     fprintf(to, ",\"fence\":%llu,\"ttl_ms\":", (unsigned long long)lock->fence);
     if (lock->ttl_ms == TTL_NONE)
         fputs("null", to);
     else
         fprintf(to, "%lld", (long long)lock->ttl_ms);
     fputs(",\"store\":", to);
-    put_json(to, ctx->address.shown);
+    json_string(to, ctx->address.shown);
     fputs("}\n", to);
 }
 

@@ -35,7 +35,7 @@ void holder_who(char text[HOLDER_WHO_BYTES], const char *token, bool fenced) {
     }
     token_shorten(shortened, token);
     snprintf(text, HOLDER_WHO_BYTES, "'%s' (%s)", shortened,
-             fenced ? "a vlock with a token of its own" : "no vlock token");
+             fenced ? "a vlock with --token" : "no vlock token");
 }
 
 int64_t holder_since_ms(const struct answer *answer) {

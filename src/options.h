@@ -18,10 +18,13 @@ enum command_bit {
     FOR_OWNED = 1 << 4,
     FOR_LOCKED = 1 << 5,
     FOR_RUN = 1 << 6,
-    FOR_LOCKS = (1 << 7) - 1, /* all that work on a lock */
-    FOR_HELP = 1 << 7,
-    FOR_COMPLETION = 1 << 8,
-    FOR_ALL = (1 << 9) - 1
+    FOR_STATUS = 1 << 7,
+    FOR_WAIT = 1 << 8,
+    FOR_BREAK = 1 << 9,
+    FOR_LOCKS = (1 << 10) - 1, /* all that work on a lock */
+    FOR_HELP = 1 << 10,
+    FOR_COMPLETION = 1 << 11,
+    FOR_ALL = (1 << 12) - 1
 };
 
 enum option {
@@ -36,6 +39,10 @@ enum option {
     OPT_IF_HELD,
     OPT_REPLACE,
     OPT_RECOVER,
+    OPT_JSON,
+    OPT_FENCE,
+    OPT_FOREIGN,
+    OPT_YES,
     OPT_URL,
     OPT_PREFIX,
     OPT_USER,

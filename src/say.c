@@ -63,7 +63,7 @@ static void write_patiently(const char *bytes, size_t length, int patience_ms) {
 
 /* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails.
  * SIGTTOU is blocked meanwhile: a background job on a terminal that minds would be stopped. */
-static void line(const struct say *say, const char *text) {
+static void put(const struct say *say, const char *text, char end) {
     const char *name = say->name;
     char shown[2 * 512 + 1], whole[sizeof shown + 2048];
     sigset_t ttou, before;
@@ -75,12 +75,16 @@ static void line(const struct say *say, const char *text) {
         return;
     if ((size_t)length > sizeof whole - 2)
         length = (int)sizeof whole - 2;
-    whole[length] = '\n';
+    whole[length] = end;
     sigemptyset(&ttou);
     sigaddset(&ttou, SIGTTOU);
     sigprocmask(SIG_BLOCK, &ttou, &before);
     write_patiently(whole, (size_t)length + 1, say->hurried ? 0 : PATIENCE_MS);
     sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void line(const struct say *say, const char *text) {
+    put(say, text, '\n');
 }
 
 __attribute__((format(printf, 2, 0))) static void formatted(const struct say *say,
@@ -112,6 +116,10 @@ void say_loud(const struct say *say, const char *format, ...) {
     va_start(args, format);
     formatted(say, format, args);
     va_end(args);
+}
+
+void say_question(const struct say *say, const char *text) {
+    put(say, text, ' ');
 }
 
 void say_wire(void *say, const char *text) {

@@ -28,6 +28,9 @@ void say_note(const struct say *say, const char *format, ...) __attribute__((for
 /* The same, but not even -q silences it. */
 void say_loud(const struct say *say, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A question whose answer is typed behind it. */
+void say_question(const struct say *say, const char *text);
+
 /* A line about the wire, with -v only. A function for struct access: `say` is a struct say. */
 void say_wire(void *say, const char *text);
 
