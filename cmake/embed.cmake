@@ -1,13 +1,13 @@
 # cmake -DDIRECTORY=src/scripts -DOUTPUT=scripts.h -P embed.cmake
-# Each NAME.lua, with head.lua joined in front (and queue.lua behind that, if its first line says
-# '-- with queue.lua'), becomes `script_NAME` in one header: its text,
+# Each NAME.lua, with head.lua joined in front (and behind that the parts that its first line names:
+# '-- with note queue'), becomes `script_NAME` in one header: its text,
 # its length, and the SHA1 that EVALSHA knows it by. Joined in a file and read as hex, because
 # CMake would take semicolons and brackets in the text for list syntax; written as characters,
 # because C promises no string literal beyond 4095 bytes.
 file(GLOB head "${DIRECTORY}/head.lua")
 file(GLOB scripts "${DIRECTORY}/*.lua")
-set(queue "${DIRECTORY}/queue.lua")
-list(REMOVE_ITEM scripts ${head} ${queue})
+set(parts note queue)
+list(REMOVE_ITEM scripts ${head} "${DIRECTORY}/note.lua" "${DIRECTORY}/queue.lua")
 list(SORT scripts)
 set(header "/* Made from src/scripts by cmake/embed.cmake: edit those. */
 #ifndef VLOCK_SCRIPTS_H
@@ -30,12 +30,14 @@ foreach(script IN LISTS scripts)
         message(FATAL_ERROR "${script}: its name cannot stand in a C identifier")
     endif()
     set(joined "${OUTPUT}.${name}")
-    set(parts ${head})
+    set(joined_from ${head})
     file(STRINGS "${script}" first LIMIT_COUNT 1)
-    if(first STREQUAL "-- with queue.lua")
-        list(APPEND parts ${queue})
-    endif()
-    execute_process(COMMAND "${CMAKE_COMMAND}" -E cat ${parts} "${script}"
+    foreach(part IN LISTS parts)
+        if(first MATCHES "^-- with .*${part}")
+            list(APPEND joined_from "${DIRECTORY}/${part}.lua")
+        endif()
+    endforeach()
+    execute_process(COMMAND "${CMAKE_COMMAND}" -E cat ${joined_from} "${script}"
         OUTPUT_FILE "${joined}" RESULT_VARIABLE status)
     if(status)
         message(FATAL_ERROR "${script}: cannot be read")

@@ -19,20 +19,39 @@ static bool has_hash_tag(const char *key) {
     return open && open[1] != '}' && strchr(open + 1, '}');
 }
 
-void valkey_name_keys(struct keys *keys, const char *key, const char *id, unsigned database) {
-    const char *form = has_hash_tag(key) ? "%s:vlock2:%s%s" : "{%s}:vlock:%s%s";
+/* Appends `text` at *at, which is moved, as far as it fits before `end`. */
+static void add(char **at, const char *end, const char *text) {
+    size_t length = strlen(text), room = (size_t)(end - *at) - 1;
+
+    memcpy(*at, text, length < room ? length : room);
+    *at += length < room ? length : room;
+    **at = '\0';
+}
+
+/* Not snprintf: this is done between the end of one command and the start of the next. */
+static void name_one(char name[NAME_BYTES], const char *key, const char *what, const char *more) {
+    char *at = name, *end = name + NAME_BYTES;
+    bool tagged = has_hash_tag(key);
+
+    add(&at, end, tagged ? "" : "{");
+    add(&at, end, key);
+    add(&at, end, tagged ? ":vlock2:" : "}:vlock:");
+    add(&at, end, what);
+    add(&at, end, more);
+}
+
+void valkey_name_keys(struct keys *keys, const char *key, const char *id) {
+    name_one(keys->fence, key, "fence", "");
+    name_one(keys->mark, key, "gone:", id ? id : "");
+    name_one(keys->queue, key, "queue", "");
+    name_one(keys->waiters, key, "waiters", "");
+}
+
+void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database) {
     char number[16];
 
     snprintf(number, sizeof number, "%u:", database);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(keys->fence, sizeof keys->fence, form, key, "fence", "");
-    snprintf(keys->mark, sizeof keys->mark, form, key, "gone:", id ? id : "");
-    snprintf(keys->queue, sizeof keys->queue, form, key, "queue", "");
-    snprintf(keys->waiters, sizeof keys->waiters, form, key, "waiters", "");
-    snprintf(keys->bell, sizeof keys->bell, form, key, number, id ? id : "");
-    snprintf(keys->bell_all, sizeof keys->bell_all, form, key, number, "all");
-#pragma GCC diagnostic pop
+    name_one(name, key, number, id);
 }
 
 static const struct script *script_for(enum request_kind kind) {
@@ -117,6 +136,16 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
     return argc;
 }
 
+/* A server writes first to the client that it had nothing to say to for the shortest time. With this
+ * in front, which it answers before the release, that is the one whom the release hands the lock to,
+ * and not we: on a machine with few processors our own end would delay his start. */
+static enum outcome let_others_go_first(struct valkey *v, const struct request *request,
+                                        struct trouble *why) {
+    const char *get[] = {"GET", request->key};
+
+    return wire_send_aside(v->wire, 2, get, why);
+}
+
 /* Sends `script` for `request`, by its hash or as its whole text. */
 static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
                                 const struct request *request, struct trouble *why) {
@@ -137,10 +166,11 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
                                    ms,
                                    more.words,
                                    database};
-    unsigned argc = 13;
+    enum outcome outcome = DONE;
     size_t lengths[MOST_ARGS];
+    unsigned argc = 13;
 
-    valkey_name_keys(&keys, request->key, request->id, v->address->db);
+    valkey_name_keys(&keys, request->key, request->id);
     if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         snprintf(ms, sizeof ms, "%d", ENDLESS_CLAIM_MS);
     else
@@ -152,6 +182,10 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
     for (unsigned i = 0; i < argc; i++)
         lengths[i] = strlen(argv[i]);
     access_note(v->access, "> %s %s %s", argv[0], script->name, request->key);
+    if (request->kind == ASK_RELEASE)
+        outcome = let_others_go_first(v, request, why);
+    if (outcome != DONE)
+        return outcome;
     wire_reply_within(v->wire, request->reply_ms);
     return wire_send(v->wire, argc, argv, lengths, why);
 }
@@ -303,8 +337,15 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
+/* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever the
+ * reason, he asks for the lock again. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
+    if (request->kind == ASK_ACQUIRE && request->waits && valkey_wait_granted(v, request)) {
+        enum outcome outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
+        if (outcome != DONE || *verdict != NO)
+            return outcome;
+    }
     return call(v, script_for(request->kind), request, deadline_ms, verdict, out, why);
 }
 

@@ -51,17 +51,17 @@ struct valkey {
 /* What a script answers, see scripts/head.lua. */
 enum verdict { NO, YES, ENDLESS, TOO_LONG, WITHDRAWN, VERDICTS };
 
+enum { NAME_BYTES = KEY_MAX_BYTES + SUFFIX_BYTES };
+
 struct keys {
-    char fence[KEY_MAX_BYTES + SUFFIX_BYTES];
-    char mark[KEY_MAX_BYTES + SUFFIX_BYTES];
-    char queue[KEY_MAX_BYTES + SUFFIX_BYTES];
-    char waiters[KEY_MAX_BYTES + SUFFIX_BYTES];
-    char bell[KEY_MAX_BYTES + SUFFIX_BYTES];     /* the channel of the one who waits with this id */
-    char bell_all[KEY_MAX_BYTES + SUFFIX_BYTES]; /* that of all who wait */
+    char fence[NAME_BYTES], mark[NAME_BYTES], queue[NAME_BYTES], waiters[NAME_BYTES];
 };
 
-/* The keys and channels beside the lock `key` in the database. `id` may be NULL. */
-void valkey_name_keys(struct keys *keys, const char *key, const char *id, unsigned database);
+/* The keys beside the lock `key`. `id` may be NULL. */
+void valkey_name_keys(struct keys *keys, const char *key, const char *id);
+
+/* The channel of the one who waits with this id in the database; 'all': that of all who wait. */
+void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database);
 
 /* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE
  * with a verdict; FAILED for an error reply. */
@@ -79,6 +79,9 @@ enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request
 
 /* 'bell' or 'poll': how he is to be told. */
 const char *valkey_wait_kind(const struct valkey *v);
+
+/* True if his bell said so: confirming is all he has to ask for. */
+bool valkey_wait_granted(const struct valkey *v, const struct request *request);
 
 /* Notes the answer to his question. */
 void valkey_wait_answered(struct valkey *v, const struct request *request,

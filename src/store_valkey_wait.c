@@ -65,12 +65,13 @@ static bool is_tracked(const struct valkey *v) {
 
 static enum outcome subscribe(struct valkey *v, const struct request *request,
                               struct trouble *why) {
-    struct keys keys;
-    const char *own[] = {"SUBSCRIBE", keys.bell}, *all[] = {"SUBSCRIBE", keys.bell_all};
+    char bell[NAME_BYTES], bell_of_all[NAME_BYTES];
+    const char *own[] = {"SUBSCRIBE", bell}, *all[] = {"SUBSCRIBE", bell_of_all};
     enum outcome outcome;
 
-    valkey_name_keys(&keys, request->key, request->id, v->address->db);
-    access_note(v->access, "> SUBSCRIBE %s", keys.bell);
+    valkey_name_bell(bell, request->key, request->id, v->address->db);
+    valkey_name_bell(bell_of_all, request->key, "all", v->address->db);
+    access_note(v->access, "> SUBSCRIBE %s", bell);
     outcome = wire_send_aside(v->wire, 2, own, why);
     return outcome == DONE ? wire_send_aside(v->wire, 2, all, why) : outcome;
 }
@@ -122,6 +123,10 @@ enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request
     if (outcome == DONE && wants_tracking(v) && !is_tracked(v))
         outcome = track(v, request, number, why);
     return outcome;
+}
+
+bool valkey_wait_granted(const struct valkey *v, const struct request *request) {
+    return v->wait.granted && strcmp(v->wait.id, request->id) == 0;
 }
 
 void valkey_wait_answered(struct valkey *v, const struct request *request,

@@ -1,4 +1,4 @@
--- with queue.lua
+-- with note queue
 -- Take the lock if it is free and nobody waits for it who came earlier.
 -- ARGV 4: words with a comma between: 'again' (a re-send), 'endless' (it will be confirmed without
 --   expiry), 'bell' or 'poll' (if held, wait: join the queue as such a waiter, or stay in it)
@@ -42,8 +42,10 @@ local paused = not held and pause and tonumber(pause) > now_ms
 if not held and not paused then
   local it = first()
   if not it or it.id == id then
-    give(id, token, ms, 0)
-    if claim or handing or pause then try('HDEL', fences, 'claim', 'handing', 'pause') end
+    local stale = claim or handing or pause
+    handing = nil
+    note_grant(id, token)
+    if stale then try('HDEL', fences, 'claim', 'handing', 'pause') end
     -- Asked while nothing depends on it: may the user run what the lock will need later? (After
     -- the first write that takes memory: a script that has written anything is not refused that
     -- any more.)

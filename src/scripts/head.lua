@@ -1,4 +1,5 @@
--- What every script begins with (joined in front of each at build time).
+-- What every script begins with (joined in front of each at build time; behind it those parts that
+-- its first line names: '-- with note queue').
 -- KEYS  1 the lock   2 its fence hash   3 the mark of a withdrawn acquire   4 the queue: request
 --       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS TOKEN'
 -- ARGV  1 token   2 request id   3 milliseconds   4 depends   5 database, empty for 0
@@ -38,23 +39,10 @@ end
 -- happens, and nothing is locked in database 0.
 if ARGV[5] ~= '' then call('SELECT', ARGV[5]) end
 local held = call('GET', lock)
-local last, granted, extended, freed, holder, claim, handing, pause, boot =
-  unpack(call('HMGET', fences, 'fence', 'grant', 'extend', 'freed', 'holder', 'claim', 'handing',
-              'pause', 'boot'))
 local ours = held == token
+-- The fields of the fence hash, as far as the script has read them.
+local last, granted, extended, freed, holder, claim, handing, pause, boot
 
-local function keep(field, value)
-  call('HSET', fences, field, value)
-  call('PEXPIRE', fences, MONTH)
-end
-
--- verdict, last fence, ms left (-1 no expiry, -2 free), what the lock holds, bits: 1 it was given
--- back on purpose, 2 the last fence is the holder's; then what a script has to add
-local function answer(verdict, ...)
-  local now = call('GET', lock)
-  local bits = 0
-  if id ~= '' and freed and string.find(freed, id, 1, true) then bits = 1 end
-  if now and redis.sha1hex(now) == holder then bits = bits + 2 end
-  return {verdict, last or '0', call('PTTL', lock), now and string.sub(now, 1, 512) or '', bits,
-          ...}
-end
+-- What every script answers: verdict, last fence, ms left (-1 no expiry, -2 free), what the lock
+-- holds, bits (1: it was given back on purpose, 2: the last fence is the holder's); then what a
+-- script has to add.

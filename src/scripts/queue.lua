@@ -1,4 +1,4 @@
--- Those who wait, for the scripts whose first line says '-- with queue.lua'.
+-- Those who wait.
 -- A ticket is the time of arrival in microseconds (more than the last one in the queue). A
 -- waiter's kind is b: it has a bell, a channel that it listens to for as long as it lives, or p:
 -- it polls (no RESP3, no pub/sub for its user) and lives if it was seen a moment ago.
@@ -22,7 +22,8 @@ local function waiter(of)
   local line = try('HGET', waiters, of)
   if not line then return nil end
   local kind, seen, ttl, to = string.match(line, '^(%a) (%d+) (%d+) (.+)$')
-  return kind and {id = of, kind = kind, seen = tonumber(seen), ms = tonumber(ttl), token = to}
+  return kind and {id = of, kind = kind, seen = tonumber(seen), ms = tonumber(ttl), token = to,
+                   line = line}
 end
 
 -- NUMSUB counts who listens to this very channel; PUBLISH would count a PSUBSCRIBE * as well.
@@ -53,44 +54,57 @@ end
 
 -- Tells who is first now. He has a while to find out more: see store_valkey_wait.c.
 local function ring_first(left)
-  local it = first()
-  if it and it.kind == 'b' then
-    try('PUBLISH', bell(it.id), string.format('first %.0f', left))
+  local next = try('ZRANGE', queue, '0', '0')
+  if not next or not next[1] then return end
+  local listening = try('PUBSUB', 'NUMSUB', bell(next[1]))
+  if listening and listening[2] == 0 then -- dead, or one who polls
+    local it = first()
+    if not it then return end
+    next[1] = it.id
   end
+  try('PUBLISH', bell(next[1]), string.format('first %.0f', left))
 end
 
--- Gives the lock to the acquire `of`, for `left` ms, under the next fence. The wall clock makes the
--- fence grow even if the hash was lost.
-local function give(of, to, left, claims)
+-- Notes that the acquire `of` has the lock, under the next fence. The wall clock makes the fence grow
+-- even if the hash was lost.
+local function note_grant(of, to, ...)
   last = string.format('%.0f', math.max((tonumber(last) or 0) + 1, now_us))
-  if claims > 0 then
-    call('HSET', fences, 'grant', of, 'fence', last, 'holder', redis.sha1hex(to), 'claim', claims)
-  else
-    call('HSET', fences, 'grant', of, 'fence', last, 'holder', redis.sha1hex(to))
-  end
-  call('PEXPIRE', fences, MONTH)
+  call('HSET', fences, 'grant', of, 'fence', last, 'holder', redis.sha1hex(to), ...)
+  if not handing then call('PEXPIRE', fences, MONTH) end
 end
 
 -- Hands the lock to the first in the queue; false if there is nobody, or nobody who can be told.
 -- What he gets is a claim: short, until he confirms it, and shorter with every claim in a row that
 -- nobody confirmed (the waiters of one host that lost its power must not cost one whole claim each).
+-- Who is to start comes last: the server writes to the one who was told last first.
 local function hand_over()
-  local it = first()
-  if not it then return false end
-  if it.kind == 'b' and not try('PUBLISH', bell(it.id), 'granted') then return false end
-  local claims = tonumber(claim) or 0
-  local left = math.max(LEAST_CLAIM_MS, math.floor(math.min(it.ms, MOST_CLAIM_MS) / 2 ^ claims))
-  forget(it.id)
-  give(it.id, it.token, left, claims + 1)
-  call('SET', lock, it.token, 'PX', string.format('%.0f', left))
-  ring_first(left)
-  return true
+  while true do
+    local top = try('ZPOPMIN', queue)
+    if not top or not top[1] then return false end
+    local it = waiter(top[1])
+    if it then try('HDEL', waiters, it.id) end
+    if it and lives(it) then
+      local claims = tonumber(claim) or 0
+      local left = math.max(LEAST_CLAIM_MS, math.floor(math.min(it.ms, MOST_CLAIM_MS) / 2 ^ claims))
+      note_grant(it.id, it.token, 'claim', claims + 1)
+      call('SET', lock, it.token, 'PX', string.format('%.0f', left))
+      ring_first(left)
+      if it.kind == 'p' or try('PUBLISH', bell(it.id), 'granted') then return true end
+      -- No permission to tell him: he stays where he was, and will see that the lock is free.
+      call('DEL', lock)
+      try('ZADD', queue, top[2], it.id)
+      try('HSET', waiters, it.id, it.line)
+      return false
+    end
+  end
 end
 
 -- The holder gives the lock up. True if somebody has it now.
 local function let_go()
   if hand_over() then return true end
-  if claim or handing then try('HDEL', fences, 'claim', 'handing') end
+  -- What was given back is not recovered. (First, as it takes no memory: a script that has written
+  -- something is not refused the rest when the server's memory is full.)
+  try('HDEL', fences, 'grant', 'claim', 'handing')
   call('DEL', lock)
   return false
 end

@@ -1,11 +1,13 @@
--- with queue.lua
+-- with queue
 -- Compare and delete, or hand over, in one step: between a GET and a DEL the lock may expire and
 -- become somebody else's. ARGV 4 is 'tell' when the holder is a live process other than the
 -- caller: its next renewal then finds out that this was done on purpose.
-if not ours then return answer(NO) end
--- What was given back is not recovered. (First, as it takes no memory: a script that has written
--- something is not refused the rest when the server's memory is full.)
-try('HDEL', fences, 'grant')
+-- Between one holder and the next stands this script: it reads and answers no more than it needs.
+last, handing, granted, freed = unpack(call('HMGET', fences, 'fence', 'handing', 'grant', 'freed'))
+if not ours then
+  local bits = id ~= '' and freed and string.find(freed, id, 1, true) and 1 or 0
+  return {NO, last or '0', call('PTTL', lock), held and string.sub(held, 1, 512) or '', bits}
+end
 if ARGV[4] == 'tell' and granted then
   try('HSET', fences, 'freed', string.sub(granted .. (freed or ''), 1, 1024))
 end
@@ -13,14 +15,14 @@ end
 -- that never ends. After UNBROKEN_MS of that the lock stays free for PAUSE_MS.
 local UNBROKEN_MS, PAUSE_MS = 1000, 150
 if handing and now_ms - handing > UNBROKEN_MS and first() then
-  try('HDEL', fences, 'handing', 'claim')
+  try('HDEL', fences, 'grant', 'handing')
   if try('HSET', fences, 'pause', string.format('%.0f', now_ms + PAUSE_MS)) then
     call('DEL', lock)
     ring_first(PAUSE_MS)
-    return answer(YES)
+    return {YES, last or '0', -2, '', 0}
   end
 end
 if let_go() and not handing then
   try('HSET', fences, 'handing', string.format('%.0f', now_ms))
 end
-return answer(YES)
+return {YES, last or '0', -2, '', 0}

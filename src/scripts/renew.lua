@@ -1,3 +1,4 @@
+-- with note
 -- Set what is left to ms unless more is left: a renewal never shortens what an extend gave, and
 -- a lock that somebody made endless stays so.
 if not ours then return answer(NO) end
