@@ -28,7 +28,8 @@ HOSTILE=$'\e]0;evil\a\e[31m\xc2\x9b2J\xff\xc3\n\r\x7fvlock: x: free "\\'
 
 # forged [PID]: a token of vlock's own form, whose host and note hold control characters.
 forged() {
-    echo "vl1:0123456789abcdef0123456789abcdef:1700000000000:${1-7}:evil%1B%5B31m%FF:%1B%5B2J%C2%9B%22%0A"
+    local random=0123456789abcdef0123456789abcdef
+    echo "vl1:$random:1700000000000:${1-7}:evil%1B%5B31m%FF:%1B%5B2J%C2%9B%22%0A"
 }
 
 # --- status ----------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ forged() {
     [ "$(json 'keys_unsorted | join(" ")')" = \
         'name key store held holder ttl_ms fence waiting waiters' ]
     [ "$(json '.holder | keys_unsorted | join(" ")')" = 'vlock host pid note token since' ]
-    [ "$(json .name)" = "$K" ] && [ "$(json .key)" = "p:$K" ]
+    [ "$(json .name,.key | xargs)" = "$K p:$K" ]
     [ "$(json .store)" = "${STORE_URL/redis:/valkey:}" ]
     [ "$(json .held,.holder.vlock | xargs)" = 'true true' ]
     [ "$(json .holder.host)" = "$(uname -n)" ]
@@ -91,7 +92,7 @@ forged() {
     grep -qF "'01234567...' (a vlock with --token)" <<<"$output"
     hides 012345678
     gives 0 status --json "$K"
-    [ "$(json .holder.vlock,.holder.host,.holder.pid,.holder.note | xargs)" = 'true null null null' ]
+    [ "$(json '.holder | .vlock,.host,.pid,.note' | xargs)" = 'true null null null' ]
     [ "$(json .holder.token)" = 01234567... ]
     hides 012345678
 }
@@ -256,7 +257,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
     until_true 10 still_waits "$waiter"
     gives 0 release --token "$TOKEN" "$K"
     ends 0 "$waiter"
-    [ ! -s out ] && [ ! -s err ]
+    [ -z "$(cat out err)" ]
     is_free "$K"
 }
 
@@ -597,4 +598,31 @@ answers() {
     gives 0 extend --token mine "$K" 1h
     answers 0 'y\n'
     is_free "$K"
+}
+
+# --- lost replies ----------------------------------------------------------------------------
+
+@test "status and wait whose replies are lost ask again, whichever it was" {
+    on_server || skip 'no reply is lost on the local store'
+    start_proxy
+    take -t 1h "$K"
+    for n in 1 2 3; do
+        rule "cut $n rst"
+        gives 0 -u "$PROXY_URL" status --json "$K"
+        [ "$(json .held)" = true ]
+        rule "cut $n rst"
+        gives 75 -u "$PROXY_URL" wait -w 300ms "$K"
+        says "$(pid_in "$TOKEN")"
+    done
+}
+
+@test "a break whose reply is lost has broken the lock: 0" {
+    on_server || skip 'no reply is lost on the local store'
+    start_proxy
+    for n in 1 2 3 4; do
+        take -t 1h "$K"
+        rule "cut $n rst"
+        gives 0 -u "$PROXY_URL" break --yes "$K"
+        is_free "$K"
+    done
 }
