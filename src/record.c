@@ -10,7 +10,7 @@
 
 static const uint64_t magic = 0x6365726b636f6c76; /* "vlockrec" on a little-endian machine */
 
-enum { RECORD_VERSION = 1, MACHINE_ID_BYTES = 32 };
+enum { VERSION_WITHOUT_QUEUE = 1, RECORD_VERSION = 2, MACHINE_ID_BYTES = 32 };
 #define SEQUENCE_MAX ((uint64_t)1 << 62)
 
 enum part { MACHINE, FREED, KEY, TOKEN, PARTS };
@@ -28,9 +28,16 @@ struct head {
     char grant_id[REQUEST_ID_BYTES];
     char extend_id[REQUEST_ID_BYTES];
     uint16_t lengths[PARTS];
+    /* what VERSION_WITHOUT_QUEUE does not have */
+    uint32_t level;
+    uint32_t claims;
+    uint64_t first;
+    uint64_t next;
+    uint64_t gone;
+    int64_t last_ticket;
 };
 
-_Static_assert(sizeof(struct head) == 168, "the layout has no padding");
+_Static_assert(sizeof(struct head) == 208, "the layout has no padding");
 _Static_assert(sizeof(off_t) == 8, "fences are used as offsets: _FILE_OFFSET_BITS must be 64");
 _Static_assert(sizeof(struct head) + sizeof(struct record) <= SLOT_BYTES, "a slot holds it all");
 
@@ -40,6 +47,10 @@ uint64_t record_hash(const char *bytes, size_t length) {
     for (size_t i = 0; i < length; i++)
         sum = (sum ^ (unsigned char)bytes[i]) * 0x100000001b3;
     return sum;
+}
+
+uint64_t record_queue_room(unsigned level) {
+    return (uint64_t)RECORD_QUEUE_LEAST << level;
 }
 
 /* Where a part of a record is, and how many bytes it may have. */
@@ -62,6 +73,12 @@ static size_t encode(char slot[SLOT_BYTES], struct record *record, uint64_t sequ
         .fence = record->fence,
         .expires_ms = record->expires_ms,
         .since_ms = record->since_ms,
+        .level = record->queue.level,
+        .claims = record->claims,
+        .first = record->queue.first,
+        .next = record->queue.next,
+        .gone = record->queue.gone,
+        .last_ticket = record->queue.last_ticket,
     };
     size_t used = sizeof head;
 
@@ -83,6 +100,23 @@ static size_t encode(char slot[SLOT_BYTES], struct record *record, uint64_t sequ
     return used;
 }
 
+/* The head's bytes in a slot; 0: no version that we know. */
+static size_t head_bytes(const struct head *head) {
+    if (head->magic != magic)
+        return 0;
+    return head->version == RECORD_VERSION          ? sizeof *head
+           : head->version == VERSION_WITHOUT_QUEUE ? offsetof(struct head, level)
+                                                    : 0;
+}
+
+static bool queue_makes_sense(const struct head *head) {
+    return head->level < RECORD_QUEUE_LEVELS && head->claims <= RECORD_CLAIMS_MAX &&
+           head->first <= head->next && head->next < SEQUENCE_MAX &&
+           head->next - head->first <= record_queue_room(head->level) &&
+           head->gone <= head->next - head->first && head->last_ticket >= 0 &&
+           head->last_ticket < RECORD_TICKET_MAX;
+}
+
 /* A checksum that fits says that these are the bytes somebody wrote, not that they make sense:
  * every length and number is looked at before it is used. */
 static bool head_makes_sense(const struct head *head, size_t *used) {
@@ -90,7 +124,6 @@ static bool head_makes_sense(const struct head *head, size_t *used) {
                                        RECORD_FREED_IDS * REQUEST_ID_BYTES, KEY_MAX_BYTES,
                                        TOKEN_MAX_BYTES};
 
-    *used = sizeof *head;
     for (enum part part = MACHINE; part < PARTS; part++) {
         if (head->lengths[part] > most[part])
             return false;
@@ -98,13 +131,11 @@ static bool head_makes_sense(const struct head *head, size_t *used) {
     }
     return head->lengths[FREED] % REQUEST_ID_BYTES == 0 && head->lengths[KEY] > 0 &&
            head->alive <= 1 && head->sequence < SEQUENCE_MAX && head->fence < RECORD_FENCE_MAX &&
-           head->expires_ms >= 0;
+           head->expires_ms >= 0 && queue_makes_sense(head);
 }
 
 /* Copies the parts out; false if one has a NUL in it. */
-static bool decode_parts(const char *slot, const struct head *head, struct record *out) {
-    const char *from = slot + sizeof *head;
-
+static bool decode_parts(const char *from, const struct head *head, struct record *out) {
     for (enum part part = MACHINE; part < PARTS; part++) {
         size_t most, length = head->lengths[part];
         char *to = part_of(out, part, &most);
@@ -120,10 +151,13 @@ static bool decode_parts(const char *slot, const struct head *head, struct recor
 
 static bool decode(const char *slot, struct record *out) {
     struct head head;
-    size_t used;
+    size_t begin, used;
 
     memcpy(&head, slot, sizeof head);
-    if (head.magic != magic || head.version != RECORD_VERSION || !head_makes_sense(&head, &used) ||
+    used = begin = head_bytes(&head);
+    if (begin && begin < sizeof head)
+        memset((char *)&head + begin, 0, sizeof head - begin);
+    if (!begin || !head_makes_sense(&head, &used) ||
         head.checksum != record_hash(slot + sizeof head.checksum, used - sizeof head.checksum))
         return false;
     *out = (struct record){
@@ -132,11 +166,18 @@ static bool decode(const char *slot, struct record *out) {
         .expires_ms = head.expires_ms,
         .since_ms = head.since_ms,
         .alive = head.alive,
+        .claims = head.claims,
+        .queue = {.level = head.level,
+                  .first = head.first,
+                  .next = head.next,
+                  .gone = head.gone,
+                  .last_ticket = head.last_ticket,
+                  .kept_from = head.first},
     };
     memcpy(out->place.boot, head.boot, RECORD_BOOT_BYTES);
     memcpy(out->grant_id, head.grant_id, REQUEST_ID_BYTES);
     memcpy(out->extend_id, head.extend_id, REQUEST_ID_BYTES);
-    return decode_parts(slot, &head, out);
+    return decode_parts(slot + begin, &head, out);
 }
 
 /* A slot that another layout wrote may be the newer one, whatever our own eyes can read. */
@@ -144,7 +185,7 @@ static bool other_version(const char *slot) {
     struct head head;
 
     memcpy(&head, slot, sizeof head);
-    return head.magic == magic && head.version != RECORD_VERSION;
+    return head.magic == magic && !head_bytes(&head);
 }
 
 enum record_state record_read(int fd, struct record *out) {
@@ -194,6 +235,7 @@ bool record_write(int fd, struct record *record) {
         return false;
     record->sequence++;
     record->slot = other;
+    record->queue.kept_from = record->queue.first;
     return true;
 }
 

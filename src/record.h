@@ -10,6 +10,10 @@
  *     head   checksum (FNV-1a, 64 bits, of all that follows it up to the token's end), magic,
  *            version, flags, sequence, fence, ...
  *
+ * Behind the slots is the queue of those who wait (queue.h). Which part of it means anything
+ * stands in the record, so that writing the record is what changes the queue, too. Records of
+ * version 1 had no queue; they are read as records of an empty one, and never written.
+ *
  * What a kill leaves, at each instant:
  *   before the write                 the old record
  *   in the middle of it              a slot whose checksum is wrong: the other one, so the old
@@ -38,14 +42,20 @@
 
 enum {
     SLOT_BYTES = 4096,
-    RECORD_BYTES = 2 * SLOT_BYTES, /* bytes after these hold no data: lockfile.h locks some */
+    RECORD_BYTES = 2 * SLOT_BYTES, /* what stands behind these: queue.h */
     RECORD_BOOT_BYTES = 36,
     RECORD_MACHINE_BYTES = 80,
-    RECORD_FREED_IDS = 16
+    RECORD_FREED_IDS = 16,
+    RECORD_QUEUE_LEAST = 16, /* entries that an area of level 0 has room for; 1 twice as many, .. */
+    RECORD_QUEUE_LEVELS = 11,
+    RECORD_CLAIMS_MAX = 1000
 };
 
 /* Fences stay below this, which leaves room to use one as an offset into the file. */
 #define RECORD_FENCE_MAX ((uint64_t)1 << 62)
+
+/* Tickets are arrivals in microseconds, and stay below this. */
+#define RECORD_TICKET_MAX ((int64_t)1 << 62)
 
 /* Where a lock was given. Another boot of the same machine: a reboot has freed it. Another
  * machine, or a container with an id of its own: nothing that we can see says what became of it. */
@@ -54,14 +64,25 @@ struct record_place {
     char machine[RECORD_MACHINE_BYTES];
 };
 
+/* Where in the file those who wait stand: see queue.h. */
+struct record_queue {
+    unsigned level;       /* of the area */
+    uint64_t first, next; /* the entries from `first` to before `next` wait, in this order */
+    uint64_t gone;        /* about so many of them have left again */
+    int64_t last_ticket;  /* given out, 0: none since the queue was empty */
+    uint64_t kept_from; /* `first` as it stands in the file: nothing from here on is overwritten */
+};
+
 struct record {
-    unsigned slot;             /* where it was read from; the next write goes to the other one */
-    uint64_t sequence;         /* grows by one with every change */
-    uint64_t fence;            /* last one given, 0: none yet */
-    int64_t expires_ms;        /* CLOCK_BOOTTIME of that boot; 0: never */
-    int64_t since_ms;          /* wall clock of the grant */
-    bool alive;                /* the holder shows with a kernel lock that it lives (lockfile.h) */
-    struct record_place place; /* of the last grant; empty: none yet */
+    unsigned slot;      /* where it was read from; the next write goes to the other one */
+    uint64_t sequence;  /* grows by one with every change */
+    uint64_t fence;     /* last one given, 0: none yet */
+    int64_t expires_ms; /* CLOCK_BOOTTIME of that boot; 0: never */
+    int64_t since_ms;   /* wall clock of the grant */
+    bool alive;         /* the holder shows with a kernel lock that it lives (lockfile.h) */
+    unsigned claims;    /* hand-overs in a row, the last one included, that nobody confirmed */
+    struct record_queue queue;
+    struct record_place place;            /* of the last grant; empty: none yet */
     char grant_id[REQUEST_ID_BYTES + 1];  /* request id of the acquire that got the last grant */
     char extend_id[REQUEST_ID_BYTES + 1]; /* of the last extend */
     char freed[RECORD_FREED_IDS * REQUEST_ID_BYTES + 1]; /* ids of grants that were given back on
@@ -80,6 +101,9 @@ enum record_state {
 /* The place where we are. FAILED/71 if the kernel does not tell (no /proc), or the machine's id is
  * there and cannot be read just now: by another id our own locks would be somebody else's. */
 enum outcome record_here(struct record_place *out, struct trouble *why);
+
+/* How many entries an area of `level` has room for. */
+uint64_t record_queue_room(unsigned level);
 
 /* FNV-1a, 64 bits. */
 uint64_t record_hash(const char *bytes, size_t length);

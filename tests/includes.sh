@@ -18,8 +18,8 @@ lease holder
 token held
 child* guard
 store_*
-wire wire_* lockfile
-record localdir
+wire wire_* lockfile queue doorbell
+record localdir filewatch
 dial tls greeting replies outbox expected
 refusal
 openssl

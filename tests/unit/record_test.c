@@ -16,7 +16,20 @@
 #include "text.h"
 
 /* Places in a slot that the tests forge; record.c has the layout. */
-enum { VERSION_AT = 16, SEQUENCE_AT = 24, FENCE_AT = 32, LENGTHS_AT = 160, HEAD_BYTES = 168 };
+enum {
+    VERSION_AT = 16,
+    SEQUENCE_AT = 24,
+    FENCE_AT = 32,
+    LENGTHS_AT = 160,
+    OLD_HEAD_BYTES = 168, /* of version 1 */
+    LEVEL_AT = 168,
+    CLAIMS_AT = 172,
+    FIRST_AT = 176,
+    NEXT_AT = 184,
+    GONE_AT = 192,
+    TICKET_AT = 200,
+    HEAD_BYTES = 208
+};
 
 static const char id[] = "0123456789abcdef0123456789abcdef";
 
@@ -57,11 +70,20 @@ static void test_round_trip(void) {
     record.expires_ms = INT64_MAX;
     record.since_ms = -1;
     record.alive = true;
+    record.claims = RECORD_CLAIMS_MAX;
+    record.queue = (struct record_queue){.level = RECORD_QUEUE_LEVELS - 1,
+                                         .first = 77,
+                                         .next = 77 + 16384,
+                                         .gone = 16384,
+                                         .last_ticket = RECORD_TICKET_MAX - 1,
+                                         .kept_from = 77};
     check(record_write(fd, &record), "the largest record is written");
     memset(&again, 0x55, sizeof again);
     check(record_read(fd, &again) == RECORD_GOOD && again.fence == record.fence &&
               again.sequence == record.sequence && again.slot == record.slot &&
               again.expires_ms == INT64_MAX && again.since_ms == -1 && again.alive &&
+              again.claims == RECORD_CLAIMS_MAX &&
+              memcmp(&again.queue, &record.queue, sizeof again.queue) == 0 &&
               strcmp(again.key, record.key) == 0 && strcmp(again.token, record.token) == 0 &&
               strcmp(again.freed, record.freed) == 0 &&
               strcmp(again.place.machine, record.place.machine) == 0 &&
@@ -237,6 +259,74 @@ static void test_forged_numbers(void) {
     close(fd);
 }
 
+/* What a vlock before this one wrote: no queue, its parts right behind the shorter head. */
+static void test_old_version(void) {
+    const uint32_t version = 1;
+    char bytes[RECORD_BYTES];
+    unsigned slot;
+    int fd = two_records(bytes, &slot);
+    char *newest = bytes + slot * SLOT_BYTES;
+    struct record record, again;
+
+    memcpy(newest + VERSION_AT, &version, sizeof version);
+    memmove(newest + OLD_HEAD_BYTES, newest + HEAD_BYTES, SLOT_BYTES - HEAD_BYTES);
+    forge(fd, newest, OLD_HEAD_BYTES + strlen("two") + strlen("token 2"));
+    check(record_read(fd, &record) == RECORD_GOOD && strcmp(record.token, "token 2") == 0 &&
+              strcmp(record.key, "two") == 0 && record.fence == 2 && record.queue.next == 0 &&
+              record.queue.level == 0 && record.claims == 0,
+          "a record of the version before is read, and nobody waits");
+    record.fence = 3;
+    check(record_write(fd, &record) && record_read(fd, &again) == RECORD_GOOD && again.fence == 3 &&
+              strcmp(again.token, "token 2") == 0,
+          "the next one beside it is of this version");
+    close(fd);
+}
+
+static void test_forged_queue(void) {
+    static const struct {
+        int at;
+        uint64_t value;
+    } wrong[] = {{FIRST_AT, 4},
+                 {NEXT_AT, 18},
+                 {NEXT_AT, (uint64_t)1 << 62},
+                 {GONE_AT, 4},
+                 {GONE_AT, UINT64_MAX},
+                 {FIRST_AT, UINT64_MAX},
+                 {TICKET_AT, UINT64_MAX},
+                 {TICKET_AT, (uint64_t)1 << 62}};
+    const uint32_t level = RECORD_QUEUE_LEVELS, claims = RECORD_CLAIMS_MAX + 1;
+    char bytes[RECORD_BYTES], right[SLOT_BYTES];
+    unsigned slot;
+    int fd = two_records(bytes, &slot), believed = 0;
+    size_t used = HEAD_BYTES + strlen("two") + strlen("token 2");
+    char *newest = bytes + slot * SLOT_BYTES;
+    struct record record;
+
+    newest[FIRST_AT] = 1;
+    newest[NEXT_AT] = 3;
+    forge(fd, newest, used);
+    check(record_read(fd, &record) == RECORD_GOOD && record.queue.first == 1 &&
+              record.queue.next == 3 && record.queue.kept_from == 1,
+          "a queue of two is read");
+    memcpy(right, newest, sizeof right);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memcpy(newest, right, sizeof right);
+        memcpy(newest + wrong[i].at, &wrong[i].value, sizeof wrong[i].value);
+        forge(fd, newest, used);
+        believed += record_read(fd, &record) != RECORD_DAMAGED;
+    }
+    memcpy(newest, right, sizeof right);
+    memcpy(newest + LEVEL_AT, &level, sizeof level);
+    forge(fd, newest, used);
+    believed += record_read(fd, &record) != RECORD_DAMAGED;
+    memcpy(newest, right, sizeof right);
+    memcpy(newest + CLAIMS_AT, &claims, sizeof claims);
+    forge(fd, newest, used);
+    believed += record_read(fd, &record) != RECORD_DAMAGED;
+    check(believed == 0, "a queue that cannot be is damage");
+    close(fd);
+}
+
 static void test_freed_ids(void) {
     struct record record = {0};
     char one[REQUEST_ID_BYTES + 1];
@@ -313,6 +403,8 @@ int main(void) {
     test_damaged_files();
     test_forged_lengths();
     test_forged_numbers();
+    test_old_version();
+    test_forged_queue();
     test_freed_ids();
     test_machine();
     return check_done();

@@ -1,0 +1,108 @@
+/* store_local_part.h - what the files of the local store share among themselves.
+ *
+ *     store_local.c        an ask: what the file says, what is asked, the next record
+ *     store_local_grant.c  what the requests change in the record
+ *     store_local_queue.c  who waits, and whom the lock is handed to
+ *     store_local_wait.c   sleeping until it is worth asking again */
+#ifndef VLOCK_STORE_LOCAL_PART_H
+#define VLOCK_STORE_LOCAL_PART_H
+
+#include "address.h"
+#include "localdir.h"
+#include "lockfile.h"
+#include "queue.h"
+#include "record.h"
+#include "store.h"
+
+/* What is known of the wait that is under way: one at a time. */
+struct local_wait {
+    char id[REQUEST_ID_BYTES + 1]; /* of the acquire; empty: none, or somebody who only looks on */
+    bool looks_on;                 /* for an ASK_PEEK */
+    int bell;                      /* our bell, or -1 */
+    int watch;                     /* on the lock's file, or -1 */
+    dev_t device;                  /* which file is watched */
+    ino_t inode;
+    int64_t ticket;    /* 0: none yet */
+    uint64_t position; /* where our entry was last */
+    int place;         /* of the last answer; -1: not in the queue, so we poll */
+    int64_t known_ms;  /* when that was */
+    int64_t ends_ms;   /* when the holder's lease ends, or CLOCK_NEVER */
+    bool overdue;      /* it has ended, but the holder lives */
+    bool told_first;   /* by our bell, and not looked since */
+    int64_t look_ms;   /* when to look because of something that was seen, or CLOCK_NEVER */
+    int64_t echo_ms;   /* look again after this, doubled each time: see filewatch.h; or 0 */
+    int64_t pause_ms;  /* between two looks of one who polls */
+    bool watch_refused;
+};
+
+struct local_store {
+    struct store base;
+    const struct access *access;
+    struct loop *loop;
+    struct localdir dir;
+    struct lockfile *files; /* those that show that we live, and the one asked about last */
+    struct record_place here;
+    struct local_wait wait;
+};
+
+/* One ask under way: what the file says, and what that means at this instant. */
+struct local_step {
+    struct local_store *store;
+    const struct request *request;
+    struct lockfile *file;
+    struct trouble *why;
+    struct record record; /* all zero: there is no file yet */
+    int64_t now_ms;
+    int place;        /* in the queue; -1: not in it */
+    unsigned waiting; /* ASK_PEEK: how many wait */
+    bool held;        /* by anybody */
+    bool ours;        /* by the token of the request */
+    bool lives;       /* the holder shows it */
+    bool kept;        /* free, but for one who waits and cannot be told just now */
+    bool changed;     /* `record` is to be written */
+};
+
+/* ---- store_local_grant.c ---- */
+
+/* Carries the request out in step->record. */
+enum outcome local_carry_out(struct local_step *step);
+
+/* The lock is for `entry`, who waited, once he has confirmed it. */
+void local_grant_claim(struct local_step *step, const struct queue_entry *entry);
+
+/* ---- store_local_queue.c ---- */
+
+/* The lock is free: true if it is the asker's turn, who is then out of the queue; if not, it is
+ * handed over now, or kept. */
+bool local_queue_turn(struct local_step *step);
+
+/* Hands the lock over; false if nobody waits for it, or nobody who can be told. */
+bool local_queue_hand_over(struct local_step *step);
+
+/* Tells who is first now. */
+void local_queue_tell_first(struct local_step *step);
+
+/* Held: the asker joins the queue, or stays in it. Sets step->place. */
+void local_queue_stay(struct local_step *step);
+
+/* The asker leaves the queue. */
+void local_queue_leave(struct local_step *step);
+
+/* Fills what ASK_PEEK asks for of those who wait. */
+void local_queue_list(struct local_step *step);
+
+/* ---- store_local_wait.c ---- */
+
+/* Before an ask that waits. */
+void local_wait_begin(struct local_store *store, const struct request *request);
+
+/* After one that was answered. */
+void local_wait_answered(const struct local_step *step, enum outcome outcome);
+
+/* Nothing is waited for any more. */
+void local_wait_end(struct local_store *store);
+
+enum outcome local_await(struct store *base, const struct request *request, int64_t until_ms,
+                         struct trouble *why);
+
+#endif
