@@ -116,7 +116,7 @@ class Proxy:
 class Connection:
     def __init__(self, proxy, client, server, number):
         self.proxy, self.client, self.server, self.number = proxy, client, server, number
-        self.pending = []  # numbers of the requests whose reply has not come
+        self.pending = []  # numbers and names of the requests whose reply has not come
         self.held = None   # bytes that wait for DIR/go
         self.writes = 0
 
@@ -159,8 +159,8 @@ class Connection:
         self.writes += 1
         while end := frame_end(self.up):
             frame, self.up = self.up[:end], self.up[end:]
-            number = self.proxy.number_of_next()
-            self.proxy.log(f"{self.number} {self.writes} {request_name(frame)}")
+            number, name = self.proxy.number_of_next(), request_name(frame)
+            self.proxy.log(f"{self.number} {self.writes} {name}")
             if self.held is not None or self.proxy.fires(number, "late"):
                 self.held = (self.held or b"") + frame
                 continue
@@ -169,7 +169,7 @@ class Connection:
                 return self.end(rule[2])
             rule = self.proxy.rule
             self.server.sendall(frame)
-            self.pending.append(number)
+            self.pending.append((number, name))
             if rule and rule[0] in ("cut", "middle") and int(rule[1]) == number:
                 self.up = b""  # what follows never reaches the server
                 return True
@@ -180,6 +180,13 @@ class Connection:
         while self.pending and (data := self.server.recv(1 << 16)):
             self.from_server(data)
 
+    def answers(self, frame):
+        """True if this is the reply to the oldest request; SUBSCRIBE is answered by a push."""
+        if not frame.startswith(b">"):
+            return True
+        subscribed = frame.split(b"\r\n")[2:3] == [b"subscribe"]
+        return subscribed and bool(self.pending) and self.pending[0][1] == "SUBSCRIBE"
+
     def from_server(self, data):
         self.down += data
         while end := frame_end(self.down):
@@ -187,8 +194,8 @@ class Connection:
             rule = self.proxy.rule
             if rule and rule[0] == "delay":
                 time.sleep(int(rule[1]) / 1000)
-            if not frame.startswith(b">"):
-                number = self.pending.pop(0)
+            if self.answers(frame):
+                number = self.pending.pop(0)[0]
                 if rule := self.proxy.fires(number, "cut", "all", "middle"):
                     if rule[0] == "all":
                         self.settle()
@@ -206,7 +213,7 @@ class Connection:
                 if not data:
                     return
                 self.down += data
-            if not self.down.startswith(b">"):
+            if self.answers(self.down[:end]):
                 self.pending.pop(0)
             self.down = self.down[end:]
 
