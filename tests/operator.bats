@@ -474,6 +474,16 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     is_free "$K"
 }
 
+@test "break of a value that is no token's length, or has a NUL, breaks nothing and says why" {
+    set_key "$K" "$(printf 'x%.0s' {1..600})"
+    gives 79 break --yes --foreign "$K"
+    says 'cannot be compared'
+    printf 'one\0two' | cli -x set "$K" >/dev/null
+    gives 79 break --yes --foreign "$K"
+    says 'cannot be compared'
+    is_held "$K"
+}
+
 @test "break hands the lock to the first who waits" {
     take -t 60s "$K"
     touch hold.A
