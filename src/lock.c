@@ -85,6 +85,16 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
     return outcome;
 }
 
+/* The id is spent: a later copy of the request overtook this one. Asks with another from now on; that
+ * this happens time and again is a server's invention. */
+static enum outcome ask_anew(struct lock *lock, bool queued, int spent, struct trouble *why) {
+    if (queued)
+        withdraw(lock, 0, LOST, why);
+    if (spent == MOST_SPENT)
+        return trouble_say(why, FAILED, EXIT_PROTOCOL, "the server refuses every request");
+    return token_make_id(lock->id, why);
+}
+
 /* The whole wait. `queued`: a place in the queue may have been taken. The first question only takes
  * what is free; who is to wait asks again, and joins the queue. */
 static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queued,
@@ -97,15 +107,12 @@ static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queu
     for (int spent = 0;;) {
         enum outcome outcome = ask_for_it(lock, until_ms, heard, &answer, why);
 
-        /* The id is spent: a later copy of the request overtook this one. Ask with another; that
-         * this happens time and again is a server's invention. */
-        if (outcome == LOST && ++spent < MOST_SPENT) {
-            outcome = token_make_id(lock->id, why);
+        if (outcome == LOST) {
+            outcome = ask_anew(lock, heard, ++spent, why);
             if (outcome == DONE)
                 continue;
+            return outcome;
         }
-        if (outcome == LOST)
-            return trouble_say(why, FAILED, EXIT_PROTOCOL, "the server refuses every request");
         *queued = heard && (outcome != DONE);
         if (outcome != HELD)
             return outcome;

@@ -6,6 +6,8 @@
 #include "text.h"
 #include "token.h"
 
+enum { LEAST_LOOKED_AT_MS = 1000 };
+
 static enum outcome choose_token(struct context *ctx, struct trouble *why) {
     const char *token = ctx->options->value[OPT_TOKEN], *note = ctx->options->value[OPT_NOTE];
 
@@ -51,6 +53,14 @@ enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *w
     loop_watch_outputs(&ctx->loop, false);
     if (outcome == DONE && loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* a signal came meanwhile */
         return take_back(take, ctx, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
+    /* We were stopped, or the machine was, just now. (Shorter ones end before anybody can look.) */
+    if (outcome == DONE && take->lock.ttl_ms >= LEAST_LOOKED_AT_MS &&
+        clock_now_ms() >= take->lock.lease.ends_ms)
+        return take_back(take, ctx,
+                         trouble_say(why, LOST, EXIT_NOT_OWNED,
+                                     "the lease was over before it could be handed over: "
+                                     "use a longer -t"),
+                         why);
     return outcome;
 }
 
