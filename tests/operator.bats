@@ -362,6 +362,29 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     ends 0 "$waiter"
 }
 
+@test "a wait outlives its server, with -w and without" {
+    on_server || skip 'the local store does not go'
+    start_server "${STORE%%-*}" --appendonly yes --appendfsync always
+    export VLOCK_URL=unix://$SOCK
+    take -t 60s "$K"
+    background "$VLOCK_BIN" wait "$K"
+    bare=$!
+    background "$VLOCK_BIN" wait -w 60s "$K"
+    bounded=$!
+    until_true 10 still_waits "$bare"
+    until_true 10 still_waits "$bounded"
+    stop_server
+    setpriv --pdeathsig KILL "$SERVER_KIND-server" --port 0 --unixsocket "$SOCK" --save '' \
+        --appendonly yes --appendfsync always --dir "${SOCK%/*}" >log 2>&1 3>&- &
+    SERVER_PID=$!
+    until_true 10 held_by "$K" "$TOKEN"
+    still_waits "$bare"
+    still_waits "$bounded"
+    gives 0 release --token "$TOKEN" "$K"
+    ends 0 "$bare"
+    ends 0 "$bounded"
+}
+
 @test "a wait with -w for a server that has gone is 69 when it is over" {
     on_server || skip 'the local store does not go'
     start_server "${STORE%%-*}"
