@@ -85,8 +85,8 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
     return outcome;
 }
 
-/* The id is spent: a later copy of the request overtook this one. Asks with another from now on; that
- * this happens time and again is a server's invention. */
+/* The id is spent: a later copy of the request overtook this one. Asks with another from now on;
+ * that this happens time and again is a server's invention. */
 static enum outcome ask_anew(struct lock *lock, bool queued, int spent, struct trouble *why) {
     if (queued)
         withdraw(lock, 0, LOST, why);

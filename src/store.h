@@ -72,8 +72,9 @@ struct request {
     const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL, or the one that is
                           asked for */
     const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request, and
-                          in all that one who waits asks. ASK_WITHDRAW, ASK_RENEW: that of the acquire that is undone or kept;
-                          ASK_RELEASE: that of the acquire if the holder itself asks, else NULL */
+                          in all that one who waits asks. ASK_WITHDRAW, ASK_RENEW: that of the
+                          acquire that is undone or kept. ASK_RELEASE: that of the acquire if the
+                          holder itself asks, else NULL */
     int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
     uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
     bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an
@@ -87,8 +88,8 @@ struct request {
     struct waiter *waiters; /* ASK_PEEK: those who wait, the first `room` of them, are written here;
                                NULL: not asked for */
     unsigned room;
-    bool patient;      /* a store that cannot be reached is tried again until the deadline
-                          instead of being reported at once */
+    bool patient; /* a store that cannot be reached is tried again until the deadline
+                     instead of being reported at once */
 };
 
 /* Filled completely on DONE, HELD and LOST; untouched otherwise.

@@ -31,8 +31,8 @@
 extern const struct store_kind store_valkey;
 
 enum {
-    PAUSE_FIRST_MS = 5,  /* before connecting again, doubled each time, ... */
-    PAUSE_MOST_MS = 250  /* ... up to this */
+    PAUSE_FIRST_MS = 5, /* before connecting again, doubled each time, ... */
+    PAUSE_MOST_MS = 250 /* ... up to this */
 };
 
 /* The server refused the greeting, and still did what stood behind it. It has answered that, so

@@ -9,8 +9,9 @@
 #include "store_valkey_part.h"
 #include "text.h"
 
-enum { RESTART_ENDLESS_MS = 60000 }; /* what a lock without expiry is waited for, if a server that
-                                        was started anew has lost it: there is no better guess */
+/* What a lock without expiry is waited for, if a server that was started anew has lost it: there is
+ * no better guess. */
+enum { RESTART_ENDLESS_MS = 60000 };
 
 /* True if Redis would hash only a part of `key`: between the first { and the next }. */
 static bool has_hash_tag(const char *key) {
@@ -136,9 +137,9 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
     return argc;
 }
 
-/* A server writes first to the client that it had nothing to say to for the shortest time. With this
- * in front, which it answers before the release, that is the one whom the release hands the lock to,
- * and not we: on a machine with few processors our own end would delay his start. */
+/* A server writes first to the client that it had nothing to say to for the shortest time. With
+ * this in front, which it answers before the release, that is the one whom the release hands the
+ * lock to, and not we: on a machine with few processors our own end would delay his start. */
 static enum outcome let_others_go_first(struct valkey *v, const struct request *request,
                                         struct trouble *why) {
     const char *get[] = {"GET", request->key};
@@ -271,8 +272,7 @@ static bool read_waiters(const struct request *request, const redisReply *reply,
             return false;
         /* A ticket is the time of arrival in us. */
         request->waiters[i].since_ms = (int64_t)(strtoull(one->str, NULL, 10) / 1000);
-        copy_token(request->waiters[i].token, blank + 1,
-                   one->len - (size_t)(blank + 1 - one->str));
+        copy_token(request->waiters[i].token, blank + 1, one->len - (size_t)(blank + 1 - one->str));
     }
     out->waiting = (unsigned)reply->element[5]->integer;
     return true;
@@ -337,8 +337,8 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
-/* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever the
- * reason, he asks for the lock again. */
+/* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever
+ * the reason, he asks for the lock again. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
     if (request->kind == ASK_ACQUIRE && request->waits && valkey_wait_granted(v, request)) {

@@ -41,9 +41,11 @@ struct valkey {
     const struct access *access;
     struct loop *loop;
     struct wire *wire;
-    bool again;        /* an earlier attempt at the request may have been carried out, now or later */
-    unsigned attempts; /* how often that has been so with an acquire */
-    bool pushes;       /* the server speaks RESP3 */
+    /* An earlier attempt at the request may have been carried out, now or later; how often that has
+     * been so. */
+    bool again;
+    unsigned attempts;
+    bool pushes;                         /* the server speaks RESP3 */
     bool bell_refused, tracking_refused; /* the server, or its ACL, has no such thing for us */
     struct wait wait;
 };
@@ -72,8 +74,8 @@ enum outcome valkey_call(struct valkey *v, const struct request *request, int64_
 enum outcome valkey_confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
                             enum verdict *verdict, struct answer *out, struct trouble *why);
 
-/* What one who waits sends before his question: listens to his bell, and has the key tracked if he is
- * the first. */
+/* What one who waits sends before his question: listens to his bell, and has the key tracked if he
+ * is the first. */
 enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
                                  struct trouble *why);
 

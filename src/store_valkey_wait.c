@@ -27,9 +27,11 @@
 #include "text.h"
 
 enum {
-    POLL_FIRST_MS = 8,  /* between two looks of one who polls, doubled each time, ... */
-    POLL_MOST_MS = 200, /* ... up to this: scripts/queue.lua takes him for dead after five of them */
-    SLOW_MS = 30000,    /* queues live three times as long: scripts/queue.lua */
+    /* Between two looks of one who polls: doubled each time, up to the most; after five times that
+     * scripts/queue.lua takes him for dead. */
+    POLL_FIRST_MS = 8,
+    POLL_MOST_MS = 200,
+    SLOW_MS = 30000, /* queues live three times as long: scripts/queue.lua */
     LAZY_MS = 5,
     RANK_MS = 20,
     RANKS = 3,
@@ -156,8 +158,8 @@ static int64_t look_at(const struct valkey *v) {
     if (deaf(v))
         at_ms = clock_after(wait->known_ms, clock_spread_ms(wait->pause_ms));
     if (wait->place >= 0 && wait->place < RANKS && wait->left_ms && wait->left_ms != TTL_NONE)
-        at_ms = clock_earlier(at_ms, clock_after(wait->known_ms, wait->left_ms + LATE_MS +
-                                                                     wait->place * RANK_MS));
+        at_ms = clock_earlier(at_ms, clock_after(wait->known_ms,
+                                                 wait->left_ms + LATE_MS + wait->place * RANK_MS));
     return wait->lazy_ms ? clock_earlier(at_ms, wait->lazy_ms) : at_ms;
 }
 

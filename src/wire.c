@@ -89,8 +89,8 @@ static enum outcome no_memory(struct trouble *why) {
     return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
 }
 
-/* A connection that ended while nothing was asked is replaced before the command goes out: sent into
- * it, the command would count as one that may have been carried out. */
+/* A connection that ended while nothing was asked is replaced before the command goes out: sent
+ * into it, the command would count as one that may have been carried out. */
 static void leave_what_ended(struct wire *wire) {
     char byte;
     ssize_t got;

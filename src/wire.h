@@ -8,8 +8,9 @@
  * is not selected here for that reason: each script selects it before it touches a key.)
  *
  * Replies come in order. A reply that nobody waits for any more (the wait was stopped) is dropped
- * when it comes, before the reply to the next command. What the server says unasked (pushes), and the
- * answers to commands that were sent aside, go to the ears while somebody receives or listens. */
+ * when it comes, before the reply to the next command. What the server says unasked (pushes), and
+ * the answers to commands that were sent aside, go to the ears while somebody receives or listens.
+ */
 #ifndef VLOCK_WIRE_H
 #define VLOCK_WIRE_H
 

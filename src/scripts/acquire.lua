@@ -13,8 +13,8 @@ if ARGV[9] ~= '' then
 end
 
 -- A re-send of the acquire that got the lock (same id) succeeds again, so a lost reply neither
--- loses the lock nor takes it twice; and a waiter that the lock was handed to confirms it so. The id
--- and not the token decides, because two processes may have been given one token. It never
+-- loses the lock nor takes it twice; and a waiter that the lock was handed to confirms it so. The
+-- id and not the token decides, because two processes may have been given one token. It never
 -- shortens: it may be a copy that comes late.
 if ours and granted == id then
   local left = call('PTTL', lock)

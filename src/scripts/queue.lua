@@ -65,8 +65,8 @@ local function ring_first(left)
   try('PUBLISH', bell(next[1]), string.format('first %.0f', left))
 end
 
--- Notes that the acquire `of` has the lock, under the next fence. The wall clock makes the fence grow
--- even if the hash was lost.
+-- Notes that the acquire `of` has the lock, under the next fence. The wall clock makes the fence
+-- grow even if the hash was lost.
 local function note_grant(of, to, ...)
   last = string.format('%.0f', math.max((tonumber(last) or 0) + 1, now_us))
   call('HSET', fences, 'grant', of, 'fence', last, 'holder', redis.sha1hex(to), ...)
@@ -75,7 +75,7 @@ end
 
 -- Hands the lock to the first in the queue; false if there is nobody, or nobody who can be told.
 -- What he gets is a claim: short, until he confirms it, and shorter with every claim in a row that
--- nobody confirmed (the waiters of one host that lost its power must not cost one whole claim each).
+-- nobody confirmed (the waiters of a host that lost its power must not cost one whole claim each).
 -- Who is to start comes last: the server writes to the one who was told last first.
 local function hand_over()
   while true do
