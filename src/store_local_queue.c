@@ -73,11 +73,11 @@ void local_queue_tell_first(struct local_step *step) {
 /* Hands the lock to the first. False if he has died at this very moment. */
 static bool hand_to(struct local_step *step, const struct queue_entry *entry, int bell) {
     pop(step, QUEUE_WAITS);
-    local_queue_tell_first(step);
     if (!doorbell_ring(bell, DOORBELL_GRANTED)) {
         doorbell_take_down(&step->store->dir, entry->id);
         return false;
     }
+    local_queue_tell_first(step);
     local_grant_claim(step, entry);
     return true;
 }
