@@ -296,15 +296,16 @@ ttl_left() {
 # --- faults ----------------------------------------------------------------------------------
 
 # start_proxy [unix]: a proxy (tools/proxy.py) in front of the server last started. Exports PROXY
-# (its folder: log, rule) and PROXY_URL.
+# (its folder: log, rule), PROXY_URL and PROXY_PID.
 start_proxy() {
-    export PROXY PROXY_URL
+    export PROXY PROXY_URL PROXY_PID
     PROXY=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/proxy-XXXX")
     local listen=127.0.0.1:0
     [ "${1-}" != unix ] || listen=unix:$PROXY/sock
     python -c '' # finds $PYTHON
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/proxy.py" "$listen" "127.0.0.1:$PORT" \
         "$PROXY" 2>"$PROXY/err" 3>&- &
+    PROXY_PID=$!
     until_true 10 test -e "$PROXY/port"
     PROXY_URL=redis://127.0.0.1:$(<"$PROXY/port")
     [ "${1-}" != unix ] || PROXY_URL=unix://$PROXY/sock

@@ -67,19 +67,57 @@ all_served() {
     order_is "$@"
 }
 
-# requests_of COMMAND: how often clients have sent it since `cli config resetstat`
-requests_of() { cli info commandstats | sed -n "s/^cmdstat_$1:calls=\([0-9]*\),.*/\1/p"; }
-
-# questions: how many scripts clients have run since then
-questions() { echo $(($(requests_of evalsha) + $(requests_of eval))); }
-
-# Waits until nobody has asked anything for a while.
-until_quiet() {
-    local before now
-    now=$(questions)
-    until [ "$now" = "${before-}" ]; do
-        before=$now
-        sleep 0.3
-        now=$(questions)
-    done
+# questions: how many scripts clients have run since `cli config resetstat`
+questions() {
+    cli info commandstats | sed -n 's/^cmdstat_eval\(sha\)\?:calls=\([0-9]*\),.*/\2/p' |
+        awk '{ sum += $1 } END { print sum + 0 }'
 }
+
+# Waits until nobody has asked anything for a while, and begins to count anew.
+until_quiet() {
+    until_true 20 quiet_for_a_while
+    cli config resetstat >/dev/null
+}
+
+quiet_for_a_while() {
+    local before
+    before=$(questions)
+    sleep 0.7
+    [ "$(questions)" = "$before" ]
+}
+
+# --- servers ---------------------------------------------------------------------------------
+
+# server_of_this_file: as store_of_this_file, for what only a server has; FILE.bats: valkey.
+server_of_this_file() {
+    local store
+    store=$(store_of_this_file)
+    [ "$store" = local ] && echo valkey || echo "$store"
+}
+
+# own_server [ARG...]: one for this test alone, that the test's vlocks use.
+own_server() {
+    start_server "$SERVER_KIND" "$@"
+    export VLOCK_URL=redis://127.0.0.1:$PORT
+}
+
+# start_again [ARG...]: starts it anew, where it was, after stop_server.
+start_again() {
+    setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
+        --unixsocket "$SOCK" --save '' --dir "${SOCK%/*}" "$@" >>"${SOCK%/*}/log" 2>&1 3>&- &
+    SERVER_PID=$!
+    until_true 10 answers_ping
+}
+
+answers_ping() { [ "$(cli ping 2>&1)" = PONG ]; }
+
+# line_of KEY: who waits for it, in order
+line_of() { cli zrange "$(beside "$1" queue)" 0 -1 | xargs; }
+
+# listeners KEY: how many channels of those who wait for it are listened to (and that of all)
+listeners() { cli pubsub channels "$(beside "$1" '*')" | grep -c .; }
+
+line_is() { [ "$(line_of "$1")" = "$2" ]; }
+
+# all_listen KEY N: N waiters do, each on a channel of its own
+all_listen() { [ "$(listeners "$1")" = $(($2 + 1)) ]; }

@@ -1,0 +1,422 @@
+#!/usr/bin/env bats
+# How those who wait on a server hear that it is their turn, and what that costs. wakeup@redis.bats
+# is a link to this file.
+
+load helpers
+load queues
+
+BATS_TEST_NAME_PREFIX="$(server_of_this_file): "
+export BATS_TEST_NAME_PREFIX
+
+setup_file() {
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=1
+    start_store "$(server_of_this_file)"
+}
+
+# foreign [MS]: a foreign client takes $K, for an hour or MS.
+foreign() { [ "$(cli set "$K" foreign nx px "${1:-3600000}")" = OK ]; }
+
+# --- freed by somebody who knows nothing of us -----------------------------------------------
+
+# wakes_one COMMAND...: the lock, foreign and good for an hour, is taken away from its holder by
+# COMMAND; the first of ten is served, by nothing but that, and the others do not ask.
+wakes_one() {
+    K=$K.$((RANDOM)) # that of another test may still have a fence
+    rm -f served
+    foreign
+    for label in {1..10}; do stand "$label"; done
+    : >hold.1
+    until_quiet
+    "$@" >/dev/null
+    until_true 10 was_served 1
+    # it asked once; the second, first now, may have looked at what it is waiting for; redis-py's
+    # own release is a script, too
+    [ "$(questions)" -le 5 ] || { echo "after $*: $(questions) questions" && return 1; }
+    rm hold.1
+    all_served {1..10}
+}
+
+@test "DEL wakes the first who waits, at once, and nobody else" { wakes_one del_it; }
+del_it() { cli del "$K"; }
+
+@test "UNLINK, GETDEL, RENAME and a foreign script do, too" {
+    wakes_one eval 'cli unlink "$K"'
+    wakes_one eval 'cli getdel "$K"'
+    wakes_one eval 'cli rename "$K" elsewhere'
+    wakes_one eval 'cli eval "return redis.call(\"del\", KEYS[1])" 1 "$K"'
+}
+
+@test "redis-py's release does" {
+    cat >release.py <<'PY'
+import sys, redis
+it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2])
+it.local.token = b"foreign"
+it.release()
+PY
+    redis_py() { python release.py "$SOCK" "$K"; }
+    wakes_one redis_py
+}
+
+@test "a lease that a foreign hand cuts short ends when it says" {
+    wakes_one eval 'cli pexpire "$K" 400'
+    wakes_one eval 'cli pexpire "$K" 0'
+}
+
+@test "a lock that passes from one foreign client to the next is waited for, and its end is heard" {
+    foreign
+    stand 1
+    for n in 1 2 3; do
+        until_quiet
+        cli eval 'redis.call("del", KEYS[1]) redis.call("set", KEYS[1], ARGV[1])' 1 "$K" "f$n"
+    done
+    until_quiet
+    wait_for_it "$K" 1
+    held_by "$K" f3
+    cli del "$K"
+    all_served 1
+}
+
+@test "FLUSHALL while five wait: all are served, in order" {
+    own_server
+    foreign
+    for label in 1 2 3 4 5; do stand "$label"; done
+    start=$SECONDS
+    cli flushall >/dev/null
+    all_served 1 2 3 4 5
+    ((SECONDS - start < 10))
+}
+
+@test "FLUSHALL while five wait and the first holds on: the others keep their order" {
+    own_server
+    foreign
+    for label in 1 2 3 4 5; do stand "$label"; done
+    : >hold.1
+    cli flushall >/dev/null
+    until_true 10 was_served 1
+    until_true 10 wait_for_it "$K" 4
+    stand 6
+    rm hold.1
+    all_served 1 2 3 4 5 6
+}
+
+@test "the queue alone is lost: those who wait come back, in order" {
+    take -t 60s "$K"
+    for label in 1 2 3 4 5; do stand "$label"; done
+    before=$(line_of "$K")
+    cli del "$(beside "$K" queue)" "$(beside "$K" waiters)" >/dev/null
+    start=$SECONDS
+    gives 0 release --token "$TOKEN" "$K"
+    all_served 1 2 3 4 5
+    # the slow check of each of them: at most 45 s, as all of them are told at the first
+    ((SECONDS - start < 50))
+}
+
+# --- nobody freed it -------------------------------------------------------------------------
+
+@test "who vanishes is succeeded by one, without the others asking" {
+    foreign 5000
+    for label in {1..12}; do stand "$label" -t 10m; done
+    : >hold.1
+    [ "$(value_of "$K")" = foreign ] || skip 'starting twelve took five seconds'
+    until_quiet
+    until_true 15 was_served 1
+    # the first three look, one after the other, and the next in line once more
+    [ "$(questions)" -le 6 ]
+    order_is 1
+    rm hold.1
+    all_served {1..12}
+}
+
+@test "a redis-py holder that was killed is succeeded when its lease ends" {
+    cat >hold.py <<'PY'
+import sys, time, redis
+it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2], timeout=2)
+assert it.acquire()
+print("held", flush=True)
+time.sleep(600)
+PY
+    python -c '' # finds $PYTHON
+    background "$PYTHON" hold.py "$SOCK" "$K"
+    holder=$!
+    until_true 10 has out held
+    stand 1
+    stand 2
+    kill -KILL "$holder"
+    all_served 1 2
+}
+
+@test "a lock whose vlock was killed is succeeded when its lease ends" {
+    background "$VLOCK_BIN" run -t 2s "$K" -- sleep 600
+    holder=$!
+    until_true 10 is_held "$K"
+    stand 1
+    stand 2
+    kill -KILL "$holder"
+    all_served 1 2
+}
+
+@test "the holder vanished, and so did those who were first in line: the next is not forgotten" {
+    gives 0 -q acquire -t 4s "$K"
+    for label in 1 2 3 4 5 6; do stand "$label" -t 10m; done
+    start=$SECONDS
+    for label in 1 2 3 4; do kill -KILL "${WAITER[$label]}"; done
+    ends 0 "${WAITER[5]}"
+    ends 0 "${WAITER[6]}"
+    order_is 5 6
+    ((SECONDS - start < 15))
+}
+
+# --- the server starts anew ------------------------------------------------------------------
+
+@test "the server is restarted with its append-only file: the place of each is kept" {
+    own_server --appendonly yes --appendfsync always
+    take -t 10m "$K"
+    for label in {1..10}; do stand "$label"; done
+    before=$(line_of "$K")
+    stop_server
+    start_again --appendonly yes --appendfsync always
+    held_by "$K" "$TOKEN"
+    until_true 20 all_listen "$K" 10
+    line_is "$K" "$before"
+    gives 0 release --token "$TOKEN" "$K"
+    all_served {1..10}
+}
+
+@test "the server is restarted and remembers nothing: nobody starts before the last lease is over" {
+    own_server
+    begun=$(date +%s%3N)
+    foreign 6000
+    for label in {1..10}; do stand "$label" -t 10m; done
+    [ "$(value_of "$K")" = foreign ]
+    stop_server
+    start_again
+    until_true 20 wait_for_it "$K" 10
+    # nor does one who comes only now
+    vlock -q acquire -n -t 60s "$K"
+    [ "$(date +%s%3N)" -ge $((begun + 6000)) ] || [ "$status" -eq 75 ]
+    all_served {1..10}
+    first=$(head -n 1 served | cut -d' ' -f3)
+    ((first >= begun + 6000)) || { echo "$((first - begun)) ms after" && return 1; }
+}
+
+@test "the server is restarted twice, down for a while, and the holder gives back in between" {
+    own_server --appendonly yes --appendfsync always
+    take -t 10m "$K"
+    for label in {1..5}; do stand "$label"; done
+    stop_server
+    gives 69 release --token "$TOKEN" "$K"
+    background "$VLOCK_BIN" -q acquire -w 60s "$K-other"
+    other=$!
+    start_again --appendonly yes --appendfsync always
+    stop_server
+    start_again --appendonly yes --appendfsync always
+    ends 0 "$other"
+    gives 0 release --token "$TOKEN" "$K"
+    all_served {1..5}
+}
+
+# --- the connection breaks -------------------------------------------------------------------
+
+# cut_all: every connection of a client
+cut_all() {
+    cli client kill type normal
+    cli client kill type pubsub
+}
+
+@test "connections are cut while ten wait: the place of each is kept" {
+    take -t 10m "$K"
+    for label in {1..10}; do stand "$label"; done
+    before=$(line_of "$K")
+    for n in 1 2 3 4 5; do
+        cut_all
+        until_true 20 all_listen "$K" 10
+        line_is "$K" "$before"
+    done
+    gives 0 release --token "$TOKEN" "$K"
+    all_served {1..10}
+}
+
+@test "connections are cut while the lock goes from hand to hand: everybody is served once" {
+    take -t 10m "$K"
+    for label in {1..10}; do stand "$label"; done
+    gives 0 release --token "$TOKEN" "$K"
+    until was_served 10; do
+        cut_all >/dev/null
+        sleep 0.05
+    done
+    for label in {1..10}; do ends 0 "${WAITER[$label]}"; done
+    [ "$(cut -d' ' -f1 served | sort -n | xargs)" = '1 2 3 4 5 6 7 8 9 10' ]
+    cut -d' ' -f2 served | sort -C -n -u
+    is_free "$K"
+}
+
+@test "who is cut off when it is its turn comes back to its place, behind nobody who came later" {
+    start_proxy
+    take -t 10m "$K"
+    stand 1 -u "$PROXY_URL"
+    stand 2
+    stand 3
+    : >hold.2
+    first=$(line_of "$K" | cut -d' ' -f1)
+    kill -STOP "$PROXY_PID"
+    cut_all
+    until_true 20 all_listen "$K" 2
+    gives 0 release --token "$TOKEN" "$K"
+    until_true 10 was_served 2
+    kill -CONT "$PROXY_PID"
+    until_true 20 wait_for_it "$K" 2
+    [ "$(line_of "$K" | cut -d' ' -f1)" = "$first" ]
+    rm hold.2
+    all_served 2 1 3
+}
+
+@test "the server forgets the scripts while some wait" {
+    take -t 10m "$K"
+    for label in 1 2 3; do stand "$label"; done
+    cli script flush >/dev/null
+    gives 0 release --token "$TOKEN" "$K"
+    all_served 1 2 3
+}
+
+@test "one who listens to everything is not taken for those who wait" {
+    setpriv --pdeathsig KILL "$SERVER_KIND-cli" -s "$SOCK" psubscribe '*' >pushes 2>&1 3>&- &
+    until_true 10 has pushes psubscribe
+    take -t 10m "$K"
+    for label in 1 2 3 4; do stand "$label" -t 10m; done
+    for label in 1 2; do
+        kill -KILL "${WAITER[$label]}"
+        wait "${WAITER[$label]}" || true
+    done
+    until_true 10 all_listen "$K" 2
+    gives 0 release --token "$TOKEN" "$K"
+    all_served 3 4
+    [ "$(grep -c granted pushes)" = 2 ] # none of the dead was handed anything
+}
+
+# --- what it costs ---------------------------------------------------------------------------
+
+# drain N: hands the lock through N waiters; sets $asked, the scripts that clients ran meanwhile,
+# and $worked, all commands that the server ran.
+drain() {
+    K=$K-$1
+    rm -f served
+    take -t 10m "$K"
+    for ((label = 1; label <= $1; label++)); do stand "$label"; done
+    until_quiet
+    gives 0 release --token "$TOKEN" "$K"
+    # shellcheck disable=SC2046 # words
+    all_served $(seq "$1")
+    asked=$(questions)
+    worked=$(cli info commandstats | sed -n 's/.*:calls=\([0-9]*\),.*/\1/p' | awk '{ sum += $1 } END { print sum }')
+}
+
+@test "the commands for each hand-over are few, and no more when many wait" {
+    drain 5
+    asked_5=$asked worked_5=$worked
+    drain 25
+    echo "5 waiters: $asked_5 asked, $worked_5 worked; 25: $asked asked, $worked worked"
+    # one to give back, one to confirm, and one to look, for those whose turn takes a while
+    ((asked_5 <= 3 * 5 + 5 && asked <= 3 * 25 + 5))
+    ((worked * 5 <= worked_5 * 25 * 13 / 10))
+}
+
+@test "30 who wait ask nothing, and sleep" {
+    switches() {
+        local label sum=0 n
+        for label in {1..30}; do
+            n=$(sed -n 's/^voluntary_ctxt_switches:\t//p' "/proc/${WAITER[$label]}/status")
+            sum=$((sum + n))
+        done
+        echo "$sum"
+    }
+    take -t 10m "$K"
+    for label in {1..30}; do stand "$label"; done
+    until_quiet
+    before=$(switches)
+    sleep 5
+    after=$(switches)
+    echo "$(questions) questions, $((after - before)) switches"
+    # issue: under 3 commands and 6 switches a second for 30 of them
+    [ "$(questions)" -le 15 ]
+    ((after - before <= 30))
+    gives 0 release --token "$TOKEN" "$K"
+    all_served {1..30}
+}
+
+@test "one who waits has little memory of its own" {
+    ! ldd "$VLOCK_BIN" >/dev/null 2>&1 || skip 'not the static build'
+    ! grep -qa __asan_init "$VLOCK_BIN" || skip 'a sanitizer needs more'
+    take -t 10m "$K"
+    for label in {1..5}; do stand "$label"; done
+    pss=$(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/${WAITER[3]}/smaps_rollup")
+    echo "$pss KiB"
+    [ "$pss" -lt 400 ]
+}
+
+# --- fences ----------------------------------------------------------------------------------
+
+@test "fences grow from grant to grant, whatever the server has lost in between" {
+    own_server
+    foreign
+    for label in {1..9}; do stand "$label"; done
+    : >hold.1
+    : >hold.3
+    : >hold.5
+    cli del "$K"
+    until_true 10 was_served 1
+    cli del "$(beside "$K" fence)"
+    rm hold.1
+    until_true 10 was_served 3
+    cli pexpire "$K" 1 # and the run has lost it
+    until_true 10 was_served 5
+    cli flushall
+    for label in 1 2 4 6 7 8 9; do
+        [ "$label" -lt 6 ] || rm -f hold.3 hold.5
+        until_true 60 was_served "$label"
+    done
+    until_true 20 is_free "$K"
+    cut -d' ' -f2 served | sort -C -n -u || { cat served && return 1; }
+    stop_server
+    start_again
+    serve_later 10
+    ends 0 "${WAITER[10]}"
+    cut -d' ' -f2 served | sort -C -n -u || { cat served && return 1; }
+}
+
+# --- what is left behind ---------------------------------------------------------------------
+
+@test "after everything was given back only fences are left" {
+    own_server
+    for K in a b '{c}d'; do
+        take -t 60s "$K"
+        for label in 1 2 3 4; do stand "$K-$label"; done
+        gives 75 -q acquire -w 100ms "$K"
+        kill -KILL "${WAITER[$K-1]}" "${WAITER[$K-4]}"
+        kill -TERM "${WAITER[$K-2]}"
+        ends 143 "${WAITER[$K-2]}"
+        gives 0 release --token "$TOKEN" "$K"
+        ends 0 "${WAITER[$K-3]}"
+        until_true 10 is_free "$K"
+    done
+    # the marks of those who gave up end by themselves
+    for key in $(cli --raw keys '*:gone:*'); do
+        left=$(pttl_of "$key")
+        ((left > 0 && left <= 300000))
+        cli del "$key"
+    done
+    cli --raw keys '*' | sort >left
+    printf '%s\n' '{a}:vlock:fence' '{b}:vlock:fence' '{c}d:vlock2:fence' | diff - left
+}
+
+@test "a queue of the dead goes away by itself" {
+    foreign
+    for label in 1 2 3; do stand "$label"; done
+    for key in queue waiters; do
+        left=$(pttl_of "$(beside "$K" $key)")
+        ((left > 0 && left <= 90000)) || { echo "$key: $left" && return 1; }
+    done
+    for label in 1 2 3; do kill -KILL "${WAITER[$label]}"; done
+    cli del "$K"
+    gives 0 -q run -n "$K" -- true
+    [ "$(cli keys "*$K*")" = "$(beside "$K" fence)" ]
+}
