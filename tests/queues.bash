@@ -105,7 +105,7 @@ own_server() {
 start_again() {
     setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
         --unixsocket "$SOCK" --save '' --dir "${SOCK%/*}" "$@" >>"${SOCK%/*}/log" 2>&1 3>&- &
-    SERVER_PID=$!
+    export SERVER_PID=$!
     until_true 10 answers_ping
 }
 
