@@ -33,13 +33,6 @@ void expected_give_up(struct expected *expected) {
             expected->all[slot(expected, i)].kind = EXPECT_NOTHING;
 }
 
-bool expected_has(const struct expected *expected, enum expected_kind kind) {
-    for (unsigned i = 0; i < expected->count; i++)
-        if (expected->all[slot(expected, i)].kind == kind)
-            return true;
-    return false;
-}
-
 void expected_clear(struct expected *expected) {
     expected->first = expected->count = 0;
 }

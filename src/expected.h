@@ -38,9 +38,6 @@ const char *expected_command(const struct expected *expected);
 /* From now on nobody waits for what is not of the greeting. */
 void expected_give_up(struct expected *expected);
 
-/* True if something of `kind` is unanswered. */
-bool expected_has(const struct expected *expected, enum expected_kind kind);
-
 void expected_clear(struct expected *expected);
 
 #endif

@@ -44,6 +44,7 @@ void wire_free(struct wire *wire) {
     if (!wire)
         return;
     wire_drop(wire);
+    outbox_free(&wire->out);
     free(wire);
 }
 

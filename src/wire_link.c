@@ -64,7 +64,7 @@ enum outcome wire_link_nonsense(struct wire *wire, const char *what, struct trou
 
 /* Sends what is queued, as far as the socket takes it. */
 static void flush(struct wire *wire) {
-    while (wire->out.bytes) {
+    while (!outbox_empty(&wire->out)) {
         const char *from = wire->out.bytes + wire->out.at;
         size_t left = wire->out.length - wire->out.at;
         ssize_t sent =
@@ -121,7 +121,7 @@ enum outcome wire_link_step(struct wire *wire, bool readable, struct trouble *wh
         wire->state = OPEN;
         wire->limit_ms = wire_link_limit(wire);
     }
-    if (outcome == DONE && wire->state == OPEN && wire->out.bytes)
+    if (outcome == DONE && wire->state == OPEN && !outbox_empty(&wire->out))
         flush(wire);
     else if (outcome == DONE && wire->state == OPEN && readable)
         return take_in(wire, why); /* drops the connection itself */
@@ -146,9 +146,9 @@ enum wake wire_link_sleep(struct wire *wire, int64_t until_ms, bool *readable) {
     else if (wire->state == SECURING)
         own.events = tls_events(wire->tls);
     else if (wire->tls)
-        own.events = POLLIN | (wire->out.bytes ? tls_events(wire->tls) : 0);
+        own.events = POLLIN | (!outbox_empty(&wire->out) ? tls_events(wire->tls) : 0);
     else
-        own.events = wire->out.bytes ? POLLIN | POLLOUT : POLLIN;
+        own.events = outbox_empty(&wire->out) ? POLLIN : POLLIN | POLLOUT;
     wake = loop_wait(wire->loop, watched, count, wake_ms);
     *readable = wake == WAKE_READY;
     return wake;

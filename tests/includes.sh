@@ -35,7 +35,7 @@ never='
 lock lock_* lease : store_* wire record localdir lockfile
 child* guard : lock lock_* lockfile lease store* token*
 !store_valkey* : scripts
-!store_valkey*|wire*|greeting*|replies*|outbox* : hiredis/*
+!store_valkey*|wire*|greeting*|replies* : hiredis/*
 '
 cd "$(dirname "$0")/../src"
 grep -HnE '^ *# *include *("|<hiredis)' ./*.[ch] | awk -v layers="$layers" -v never="$never" '
