@@ -33,6 +33,7 @@ struct local_wait {
     int64_t echo_ms;   /* look again after this, doubled each time: see filewatch.h; or 0 */
     int64_t pause_ms;  /* between two looks of one who polls */
     bool watch_refused;
+    bool queue_refused; /* and that was said */
 };
 
 struct local_store {

@@ -158,9 +158,6 @@ static bool hang_bell(struct local_step *step) {
     if (wait->bell >= 0)
         close(wait->bell);
     wait->bell = doorbell_hang(&step->store->dir, wait->id);
-    if (wait->bell < 0)
-        access_note(step->store->access, "no bell can be made (%s): asking again and again instead",
-                    strerror(errno));
     return wait->bell >= 0;
 }
 
@@ -172,16 +169,22 @@ static bool join(struct local_step *step) {
     text_copy(entry.id, sizeof entry.id, request->id, strlen(request->id));
     text_copy(entry.token, sizeof entry.token, request->token, strlen(request->token));
     memcpy(entry.machine, step->store->here.machine, sizeof entry.machine);
-    if (!queue_join(step->file->fd, &step->record.queue, &entry, &wait->position, is_wanted,
-                    step)) {
-        access_note(step->store->access,
-                    "no place in the queue (%s): asking again and again instead",
-                    errno == EOVERFLOW ? "it is full" : strerror(errno));
+    if (!queue_join(step->file->fd, &step->record.queue, &entry, &wait->position, is_wanted, step))
         return false;
-    }
     wait->ticket = entry.ticket;
     step->changed = true;
     return true;
+}
+
+/* True if the asker is in the queue, in the end. */
+static bool is_in_queue(struct local_step *step) {
+    struct local_wait *wait = &step->store->wait;
+
+    if (!hang_bell(step))
+        return false;
+    return (wait->ticket &&
+            queue_find(step->file->fd, &step->record.queue, wait->id, &wait->position)) ||
+           join(step);
 }
 
 /* Who is first, and stays it for a while, tells those behind him how near they are. */
@@ -201,15 +204,17 @@ static void tell_near(const struct local_step *step) {
 
 void local_queue_stay(struct local_step *step) {
     struct local_wait *wait = &step->store->wait;
-    const struct record_queue *queue = &step->record.queue;
-    int fd = step->file->fd;
     uint64_t before;
 
-    if (strcmp(wait->id, step->request->id) != 0 || !hang_bell(step))
+    if (!is_in_queue(step)) {
+        if (!wait->queue_refused)
+            access_note(step->store->access,
+                        "no place in the queue (%s): asking again and again instead",
+                        errno == EOVERFLOW ? "it is full" : strerror(errno));
+        wait->queue_refused = true;
         return;
-    if (!(wait->ticket && queue_find(fd, queue, wait->id, &wait->position)) && !join(step))
-        return;
-    before = queue_before(fd, queue, wait->position);
+    }
+    before = queue_before(step->file->fd, &step->record.queue, wait->position);
     step->place = before < INT_MAX ? (int)before : INT_MAX;
     if (before == 0 && wait->told_first)
         tell_near(step);

@@ -168,6 +168,8 @@ static void see(struct local_wait *wait) {
         wait->echo_ms = 1;
     if (seen.closed || seen.moved)
         wait->look_ms = clock_now_ms();
+    if (seen.moved) /* perhaps for good, and then another file may have its number */
+        close_watch(wait);
     if (seen.written)
         wait->look_ms = clock_earlier(wait->look_ms, wait->known_ms + LAZY_MS);
 }

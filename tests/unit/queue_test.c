@@ -165,6 +165,26 @@ static void test_growth(void) {
     close(play.fd);
 }
 
+/* What the record in the file speaks of is not overwritten before another record is written. */
+static void test_uncommitted(void) {
+    struct play play;
+    struct record_queue committed;
+    struct queue_entry entry;
+    int wrong = 0;
+
+    play_begin(&play);
+    for (int i = 1; i <= 16; i++)
+        wrong += !join(&play, i, 0, NULL);
+    committed = play.queue;
+    queue_pop(&play.queue, QUEUE_WAITS);
+    wrong += !join(&play, 17, 0, NULL);
+    for (uint64_t at = committed.first; at < committed.next; at++)
+        wrong += queue_read(play.fd, &committed, at, &entry) != QUEUE_WAITS ||
+                 entry.ttl_ms != (int64_t)at + 1;
+    check(wrong == 0, "who joins takes no place that may still be needed");
+    close(play.fd);
+}
+
 /* The largest area, and what becomes of it. */
 static void test_largest(void) {
     struct play play;
@@ -272,6 +292,7 @@ int main(void) {
     test_tickets();
     test_leaving();
     test_growth();
+    test_uncommitted();
     test_largest();
     test_forged();
     test_damage();
