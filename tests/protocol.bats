@@ -327,6 +327,46 @@ no_bells_but() { [ "$(cli pubsub channels "{$K}:vlock:0:*" | grep -vc ':all$')" 
     is_free "$K"
 }
 
+# --- foreign clients, resources ----------------------------------------------------------------
+
+@test "in a pause the lock is free to a foreign client, and held for vlock" {
+    export VLOCK_URL=unix://$SOCK
+    cli hset "{$K}:vlock:fence" pause "$(($(date +%s) + 600))000" >/dev/null
+    gives 75 acquire -n "$K"
+    gives 75 acquire -w 50ms "$K"
+    [ "$(cli set "$K" foreign nx px 60000)" = OK ]
+    gives 75 acquire -n "$K"
+    cli del "$K" >/dev/null
+    cli hset "{$K}:vlock:fence" pause "$(($(date +%s) - 1))000" >/dev/null
+    gives 0 acquire -n "$K"
+}
+
+@test "a foreign lock has no fence: bit 2 tells" {
+    bits() {
+        cli eval "return (function() $(joined peek)
+            end)()[5]" 5 "$K" "{$K}:vlock:fence" "{$K}:vlock:gone:" "{$K}:vlock:queue" \
+            "{$K}:vlock:waiters" '' '' '' '' ''
+    }
+    export VLOCK_URL=unix://$SOCK
+    gives 0 acquire --token T "$K"
+    [ "$(bits)" = 2 ]
+    cli set "$K" foreign >/dev/null
+    [ "$(bits)" = 0 ]
+}
+
+@test "the page's UPDATE refuses a fence that is older than the last one" {
+    python - "$(part FENCES PERMISSIONS | sed -n '/^UPDATE/,/^\.Ed/p' | grep -v '^\.Ed')" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(":memory:")
+db.execute("CREATE TABLE report (id, body, fence)")
+db.execute("INSERT INTO report VALUES (1, '', 0)")
+for body, fence, rows in [("a", 5, 1), ("b", 5, 1), ("late", 4, 0), ("c", 6, 1), ("late", 5, 0)]:
+    found = db.execute(sys.argv[1], {"id": 1, "body": body, "fence": fence}).rowcount
+    assert found == rows, (body, fence, found)
+assert db.execute("SELECT body, fence FROM report").fetchall() == [("c", 6)]
+PY
+}
+
 # --- permissions -----------------------------------------------------------------------------
 
 # rule: what the page prints, one permission a word.
