@@ -104,8 +104,8 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     gives 0 acquire -t 60s --token T0 --format json "$K"
     last=$(jq .fence <<<"$output")
     for n in 1 2 3 4; do
-        background "$VLOCK_BIN" acquire -w 60s -t 60s --token "T$n" --format json "$K"
-        mv out "out.$n"
+        setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -w 60s -t 60s --token "T$n" --format json \
+            "$K" >"out.$n" 2>"err.$n" 3>&- &
         pids[n]=$!
         until_true 10 wait_for_it "$K" "$n"
     done
