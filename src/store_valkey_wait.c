@@ -11,10 +11,13 @@
  *   the key was changed            at once; only the first has it tracked, so that a lock that a
  *                                  foreign client or an operator deleted wakes one and not all
  *   the lease must have ended      the first three, one after the other, RANK_MS apart: who is
- *                                  first may be stopped, or gone without the server knowing
+ *                                  first may be stopped, or gone. Their bells tell the other two
+ *                                  when that is ('near PLACE MS'), each time the first has looked
  *   the bell of all says 'come'    at a moment of his own within COME_MS: the queue was lost
  *   the connection broke           at once, over another one; his ticket keeps his place
- *   none of these                  after SLOW_MS, so that nobody waits for ever, whatever was lost
+ *   none of these                  after SLOW_MS, so that nobody waits for ever, whatever was lost;
+ *                                  those who would be next, if the first were gone and had told
+ *                                  nobody, sooner: SLOW_STEP_MS for each place
  *
  * Where the server has no RESP3, or its ACL no channels, he polls; the first does too where nothing
  * can be tracked. */
@@ -32,6 +35,7 @@ enum {
     POLL_FIRST_MS = 8,
     POLL_MOST_MS = 200,
     SLOW_MS = 30000, /* queues live three times as long: scripts/queue.lua */
+    SLOW_STEP_MS = 3000,
     LAZY_MS = 5,
     RANK_MS = 20,
     RANKS = 3,
@@ -98,6 +102,14 @@ static enum outcome track(struct valkey *v, const struct request *request, unsig
     return outcome;
 }
 
+static int64_t slow_ms(const struct wait *wait) {
+    int64_t most_ms = (wait->place + 1) * (int64_t)SLOW_STEP_MS;
+
+    if (wait->place <= 0 || most_ms > SLOW_MS)
+        most_ms = SLOW_MS;
+    return clock_spread_ms(most_ms);
+}
+
 static void begin(struct valkey *v, const struct request *request) {
     const char *id = request->kind == ASK_PEEK ? "" : request->id;
 
@@ -146,7 +158,7 @@ void valkey_wait_answered(struct valkey *v, const struct request *request,
     wait->left_ms = answer->ttl_ms;
     if (answer->ttl_ms > wait->longest_ms)
         wait->longest_ms = answer->ttl_ms;
-    wait->slow_ms = clock_spread_ms(SLOW_MS);
+    wait->slow_ms = slow_ms(wait);
     wait->pause_ms = most_ms;
 }
 
@@ -194,6 +206,15 @@ enum outcome valkey_await(struct store *store, const struct request *request, in
 
 /* ---- what is heard ---- */
 
+static void moved(struct wait *wait, int place, int64_t left_ms) {
+    wait->place = place;
+    wait->known_ms = clock_now_ms();
+    wait->left_ms = left_ms;
+    wait->slow_ms = slow_ms(wait);
+    if (left_ms > wait->longest_ms)
+        wait->longest_ms = left_ms;
+}
+
 static void hear_message(struct wait *wait, const char *text) {
     int64_t now_ms = clock_now_ms();
     unsigned long long left_ms;
@@ -204,10 +225,11 @@ static void hear_message(struct wait *wait, const char *text) {
         wait->lazy_ms = now_ms + clock_spread_ms(COME_MS);
     } else if (text_begins(text, "first ") &&
                text_number(text + strlen("first "), TTL_MAX_MS, &left_ms)) {
-        wait->place = 0;
-        wait->known_ms = now_ms;
-        wait->left_ms = (int64_t)left_ms;
+        moved(wait, 0, (int64_t)left_ms);
         wait->lazy_ms = now_ms + LAZY_MS;
+    } else if ((text_begins(text, "near 1 ") || text_begins(text, "near 2 ")) &&
+               text_number(text + strlen("near 1 "), TTL_MAX_MS, &left_ms)) {
+        moved(wait, text[strlen("near ")] - '0', (int64_t)left_ms);
     }
     wait->woken = true;
 }

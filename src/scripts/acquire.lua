@@ -80,4 +80,5 @@ local busy = answer(NO, ticket, place, run)
 if paused then busy[3] = math.max(1, tonumber(pause) - now_ms) end
 -- Free, and nobody could be told (no permission): the first will see it for himself.
 if busy[3] == -2 then busy[3] = 20 end
+if place == 0 and busy[3] >= 0 then ring_near(busy[3]) end
 return busy

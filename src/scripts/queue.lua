@@ -3,7 +3,8 @@
 -- waiter's kind is b: it has a bell, a channel that it listens to for as long as it lives, or p:
 -- it polls (no RESP3, no pub/sub for its user) and lives if it was seen a moment ago.
 -- Messages on a bell: 'granted' (come and confirm), 'first MS' (nobody is before you now, and the
--- lock, if nobody gives it back, is free in MS); on the bell of all: 'come' (the queue was lost).
+-- lock, if nobody gives it back, is free in MS), 'near PLACE MS' (the same, but PLACE others are
+-- before you); on the bell of all: 'come' (the queue was lost).
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
 local MOST_CLAIM_MS, LEAST_CLAIM_MS = 2000, 100
 local now_us, now_ms
@@ -63,6 +64,25 @@ local function ring_first(left)
     next[1] = it.id
   end
   try('PUBLISH', bell(next[1]), string.format('first %.0f', left))
+end
+
+-- The first has looked, as the lock is held for longer than a moment: tells the two behind him when
+-- it must be free, should he and its holder be gone by then.
+local function ring_near(left)
+  local place = 1
+  while place <= 2 do
+    local line = try('ZRANGE', queue, place, place)
+    local it = line and line[1] and waiter(line[1])
+    if not line or not line[1] then return end
+    if it and lives(it) then
+      if it.kind == 'b' then
+        try('PUBLISH', bell(it.id), string.format('near %d %.0f', place, left))
+      end
+      place = place + 1
+    elseif not forget(line[1]) then
+      return
+    end
+  end
 end
 
 -- Notes that the acquire `of` has the lock, under the next fence. The wall clock makes the fence
