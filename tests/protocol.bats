@@ -93,11 +93,11 @@ PY
     part Messages REQUESTS | sed -n 's/^\.It Li //p' | sort >"$BATS_TEST_TMPDIR/page"
     for script in $(scripts) queue; do code "$script"; done | tr -d '\n' |
         grep -o "'PUBLISH', bell([^)]*\(\[1\]\)\?), *\(string.format(\)\?'[^']*'" |
-        sed "s/.*'\(.*\)'/\1/; "'s/%.*/MS/' | sort -u >"$BATS_TEST_TMPDIR/sent"
+        sed "s/.*'\(.*\)'/\1/; s/%d/PLACE/; s/%.0f/MS/" | sort -u >"$BATS_TEST_TMPDIR/sent"
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/sent"
     cd "$(root)/src"
     sed -n '/^static void hear_message/,/^}/p' store_valkey_wait.c |
-        grep -o 'text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/; s/ $/ MS/' | sort \
+        grep -o 'text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/; s/ [12] $/ PLACE /; s/ $/ MS/' | sort -u \
         >"$BATS_TEST_TMPDIR/heard"
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/heard"
 }

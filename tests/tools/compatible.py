@@ -70,6 +70,16 @@ local function let_go()
   ring(left)
   return true
 end
+local function near(left)
+  local place = 0
+  for _, who in ipairs(R('ZRANGE', queue, 1, -1)) do
+    if R('PUBSUB', 'NUMSUB', bell(who))[2] > 0 then
+      place = place + 1
+      R('PUBLISH', bell(who), 'near ' .. place .. ' ' .. int(left))
+      if place == 2 then return end
+    end
+  end
+end
 local now = R('GET', name)
 local function answer(verdict, ...)
   return {verdict, R('HGET', fence, 'fence') or '0', R('PTTL', name), R('GET', name) or '', 0, ...}
@@ -110,6 +120,7 @@ R('PEXPIRE', waiters, QUEUE_MS)
 R('PEXPIRE', queue, QUEUE_MS)
 local busy = answer(0, ticket, R('ZRANK', queue, id), '')
 if not now and pause > 0 then busy[3] = pause end
+if busy[7] == 0 and busy[3] >= 0 then near(busy[3]) end
 return busy
 """,
     "release": r"""
@@ -142,7 +153,7 @@ return answer(1)
 }
 TIMES = {"MONTH": 2592000000, "MARK_MS": 120000, "QUEUE_MS": 90000, "POLLED_MS": 1000,
          "MOST_CLAIM_MS": 2000, "LEAST_CLAIM_MS": 100, "UNBROKEN_MS": 1000, "PAUSE_MS": 150}
-LAZY, RANK, RANKS, LATE, SLOW, POLL = 0.005, 0.020, 3, 0.002, 30, 0.2
+LAZY, RANK, RANKS, LATE, SLOW, SLOW_STEP, POLL = 0.005, 0.020, 3, 0.002, 30, 3, 0.2
 
 
 def script(name, directory):
@@ -287,12 +298,17 @@ class Lock:
             if not became_first:
                 self.sleep(answer[2])
 
+    def look_at(self, left):
+        """When to ask if nothing is heard."""
+        slow = min(SLOW, (self.place + 1) * SLOW_STEP) if self.place > 0 else SLOW
+        until = POLL if self.options.poll else slow
+        if left >= 0 and 0 <= self.place < RANKS:
+            until = min(until, left / 1000 + LATE + self.place * RANK)
+        return time.monotonic() + until
+
     def sleep(self, left):
         """Until it is worth asking again."""
-        now = time.monotonic()
-        until = now + (POLL if self.options.poll else SLOW)
-        if left >= 0 and 0 <= self.place < RANKS:
-            until = min(until, now + left / 1000 + LATE + self.place * RANK)
+        until = self.look_at(left)
         while True:
             push = self.connection.listen(until)
             if push is None:
@@ -309,6 +325,9 @@ class Lock:
                 if text.startswith("first "):
                     self.place = 0
                     until = min(until, time.monotonic() + LAZY)
+                if text.startswith("near ") and until:
+                    self.place = int(text.split()[1])
+                    until = self.look_at(int(text.split()[2]))
 
 
 def say(*words):
