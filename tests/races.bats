@@ -244,6 +244,23 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     done
 }
 
+@test "a waiter's question that arrives after it has gone leaves no place behind" {
+    start_proxy
+    gives 0 -q run "$K-warm" true # the scripts are cached
+    foreign_holds
+    rule none
+    gives 75 -q -u "$PROXY_URL" acquire -w 300ms "$K"
+    joins=$(grep '^[0-9]' "$PROXY/log" | grep -n EVALSHA | sed -n '2s/:.*//p')
+    rule "late $joins"
+    vlock -q -u "$PROXY_URL" --reply-timeout 200ms acquire -w 600ms "$K"
+    case $status in 69 | 75) ;; *) return 1 ;; esac
+    touch "$PROXY/go"
+    until_true 10 has "$PROXY/log" 'late request was executed'
+    [ "$(waiting "$K")" = 0 ]
+    cli del "$K"
+    gives 0 -q run -n "$K" -- true
+}
+
 @test "the server freezes while five wait, and thaws: all are served, in order" {
     own_server
     for n in 1 2 3; do

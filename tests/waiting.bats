@@ -85,6 +85,17 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     all_served 1 2 3
 }
 
+@test "a lock that nobody holds any more goes to who waits first, not to who asks first" {
+    gives 0 -q acquire -t 3s "$K"
+    stand 1
+    stand 2
+    kill -STOP "${WAITER[1]}" "${WAITER[2]}"
+    until_true 10 is_free "$K"
+    gives 75 acquire -n -t 60s "$K"
+    kill -CONT "${WAITER[1]}" "${WAITER[2]}"
+    all_served 1 2
+}
+
 @test "who tries again and again without waiting never gets what others wait for" {
     take -t 60s "$K"
     for i in {1..10}; do stand "$i"; done
