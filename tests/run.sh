@@ -14,7 +14,7 @@ cd "$here/.."
 
 need gcc libc6-dev make cmake pkg-config libssl-dev \
     bats shellcheck clang bash zsh fish mandoc jq openssl procps python3 python3-redis util-linux \
-    redis-server redis-tools
+    redis-server redis-tools spin
 # Their version is pinned: another release that has none of it leaves the style tests out.
 wish clang-format-14 clang-tidy-14 musl-dev
 backport valkey-server valkey-tools
@@ -88,7 +88,7 @@ asked() {
 }
 
 # The files for one build, one a line, long ones first, which leaves no processor idle at the
-# end. The style of the source is the same for each build.
+# end. The style of the source, and the model, are the same for each build.
 files() {
     build=$1
     shift
@@ -96,7 +96,7 @@ files() {
     ls -LS "$PWD/build/$build/tests/unit"/unit_* "$here"/*.bats 2>/dev/null |
         while read -r file; do
             case ${file##*/} in
-                style.bats) [ "$build" = "${builds%% *}" ] || continue ;;
+                style.bats | model.bats) [ "$build" = "${builds%% *}" ] || continue ;;
                 *.bats) ;;
                 *) [ -x "$file" ] || continue ;;
             esac

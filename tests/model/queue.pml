@@ -181,7 +181,9 @@ inline written(actor) {
 inline ring_first() {
     find_first();
     if
-    :: first && hears(first) -> printf(", first rung: %d", first); rung[first] = true; fresh[first] = true
+    :: first && hears(first) ->
+       printf(", first rung: %d", first);
+       rung[first] = true; fresh[first] = true
     :: else
     fi
 }
@@ -594,7 +596,9 @@ inline read_reply(c) {
        ticket[c] = r_ticket[c];
        place[c] = r_place[c];
        reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0
-    :: reply[c] == REFUSED -> printf("%d: is refused\n", c); MUST(the_living_are_not_refused, flushed)
+    :: reply[c] == REFUSED ->
+       printf("%d: is refused\n", c);
+       MUST(the_living_are_not_refused, flushed)
     :: reply[c] == DONE -> printf("%d: has ended\n", c); end_as(c, OVER)
     fi
 }
@@ -692,9 +696,12 @@ end:
                 cuts--; cut[c] = true; hear_nothing(c); tracks[c] = false;
                 subs[c] = subs[c] & ~(1 << conn[c]) }
     :: d_step { runs(c) && leaves && (st[c] == ASKING || st[c] == WAITING) -> leaves--; leave(c) }
-    :: d_step { alive(c) && kills && st[c] != NEW -> printf("%d: is killed\n", c); kills--; end_as(c, DEAD) }
-    :: d_step { alive(c) && darks && st[c] != NEW -> printf("%d: its host goes dark\n", c); darks--; end_as(c, DARK) }
-    :: d_step { runs(c) && stops && st[c] != NEW -> printf("%d: is stopped\n", c); stops--; stopped[c] = true }
+    :: d_step { alive(c) && kills && st[c] != NEW ->
+                printf("%d: is killed\n", c); kills--; end_as(c, DEAD) }
+    :: d_step { alive(c) && darks && st[c] != NEW ->
+                printf("%d: its host goes dark\n", c); darks--; end_as(c, DARK) }
+    :: d_step { runs(c) && stops && st[c] != NEW ->
+                printf("%d: is stopped\n", c); stops--; stopped[c] = true }
     :: d_step { stopped[c] -> printf("%d: goes on\n", c); stopped[c] = false }
     od
 }
@@ -705,7 +712,8 @@ proctype stranger() {
 end:
     do
     :: d_step { rounds && !lock ->
-                printf("stranger: SET NX\n"); rounds--; lock = STRANGER; claimed = false; written(STRANGER); new_lease();
+                printf("stranger: SET NX\n");
+                rounds--; lock = STRANGER; claimed = false; written(STRANGER); new_lease();
                 trust[STRANGER] = true; i = 1; best = 0;
                 do
                 :: i > CLIENTS + 1 -> break
@@ -747,7 +755,8 @@ end:
                 lock = 0; claimed = false }
     :: d_step { paused -> printf("the pause ends\n"); paused = false }
     :: d_step { flushes && st[CLIENTS] != NEW && !(lock && trust[lock]) ->
-                printf("everything is flushed\n"); flushes--; flushed = true; lock = 0; grant = 0; claimed = false; paused = false;
+                printf("everything is flushed\n");
+                flushes--; flushed = true; lock = 0; grant = 0; claimed = false; paused = false;
                 written(0); new_lease();
                 i = 1;
                 do
