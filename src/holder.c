@@ -61,6 +61,14 @@ void holder_describe(char *text, size_t size, const struct answer *answer) {
         snprintf(text, size, "it is free");
         return;
     }
+    if (!*answer->holder) {
+        holder_left(left, answer->ttl_ms);
+        snprintf(text, size,
+                 "free, but kept for those who wait, or for a holder that the server has "
+                 "forgotten: %s",
+                 left);
+        return;
+    }
     token_read(answer->holder, &holder);
     holder_who(who, answer->holder, answer->fenced);
     holder_when(when, since_ms);

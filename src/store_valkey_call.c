@@ -248,8 +248,9 @@ static bool read_place(struct valkey *v, const struct request *request, const re
         return true;
     if (part[5]->len)
         text_copy(wait->ticket, sizeof wait->ticket, part[5]->str, part[5]->len);
-    if (part[7]->len)
-        text_copy(wait->run, sizeof wait->run, part[7]->str, part[7]->len);
+    if (!part[7]->len) /* not asked for, or no permission to say: to be asked for again */
+        return true;
+    text_copy(wait->run, sizeof wait->run, part[7]->str, part[7]->len);
     wait->run_on = wire_number(v->wire);
     return true;
 }

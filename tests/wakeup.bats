@@ -199,6 +199,22 @@ PY
     ((first >= begun + 6000)) || { echo "$((first - begun)) ms after" && return 1; }
 }
 
+@test "granted, stopped past the claim, and the server restarted: the next one's lease is waited out" {
+    own_server
+    take -t 8s "$K"
+    stand A
+    kill -STOP "${WAITER[A]}"
+    gives 0 release --token "$TOKEN" "$K"
+    take -t 6s -w 30s "$K"
+    begun=$(date +%s%3N)
+    stop_server
+    start_again
+    kill -CONT "${WAITER[A]}"
+    ends 0 "${WAITER[A]}"
+    first=$(cut -d' ' -f3 served)
+    ((first >= begun + 5000)) || { echo "$((first - begun)) ms after" && return 1; }
+}
+
 @test "the server is restarted twice, down for a while, and the holder gives back in between" {
     own_server --appendonly yes --appendfsync always
     take -t 10m "$K"

@@ -9,6 +9,9 @@ if not ours then
   return {NO, last or '0', call('PTTL', lock), held and string.sub(held, 1, 512) or '', bits}
 end
 if ARGV[4] == 'tell' and granted then
+  -- First something that takes no memory: a script that has written is not refused the rest when
+  -- the server's memory is full.
+  try('HDEL', fences, 'grant')
   try('HSET', fences, 'freed', string.sub(granted .. (freed or ''), 1, 1024))
 end
 -- A hand-over never frees the lock, so a foreign client that only polls would starve under a queue
