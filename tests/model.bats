@@ -75,8 +75,8 @@ found() {
     found "mutant: a hand-over does not ring the new first: caught by "
 }
 
-@test "model, mutant: a re-send is answered before it leaves a mark" {
-    found "mutant: a re-send is answered before it leaves a mark: caught by "
+@test "model, mutant: a re-send is answered before its mark" {
+    found "mutant: a re-send is answered before its mark: caught by "
 }
 
 @test "model, mutant: who finds it free takes it" {

@@ -44,7 +44,7 @@ a withdrawal frees, and hands over to nobody | no_lost_wake_up | MUTANT=3 LEAVES
 a grant to one who is known to be dead | the_dead_are_passed | MUTANT=4 KILLS=1
 a release frees, and nobody is told | no_lost_wake_up | MUTANT=5
 a hand-over does not ring the new first | no_lost_wake_up | MUTANT=6 DARKS=1
-a re-send is answered before it leaves a mark | the_ended_stay_ended | MUTANT=7 BREAKS=1 LOOKS=1 CLIENTS=2
+a re-send is answered before its mark | the_ended_stay_ended | MUTANT=7 BREAKS=1 LOOKS=1 CLIENTS=2
 who finds it free takes it | order | MUTANT=8
 a re-join does not present its ticket | order | MUTANT=9 STOPS=1
 a re-sent join is told a ticket it has not | order | MUTANT=10 BREAKS=1 CLIENTS=2

@@ -247,6 +247,34 @@ inline answer(c, k, what) {
     fi
 }
 
+/* queue.lua ring_near(): the first has looked, and those behind him are told where they stand and
+ * when the lease ends. They do not ask because of that. */
+inline ring_near(c) {
+    i = 1;
+    do
+    :: i > CLIENTS -> break
+    :: score[i] && !subs[i] -> score[i] = 0; excused[i] = alive(i); i++
+    :: else -> i++
+    od;
+    i = 1;
+    do
+    :: i > CLIENTS -> break
+    :: i != c && score[i] && hears(i) ->
+       best = 1; rank = 1;
+       do
+       :: best > CLIENTS -> break
+       :: else -> rank = rank + (score[best] && score[best] < score[i]); best++
+       od;
+       if
+       :: rank <= RANKS -> place[i] = rank; fresh[i] = true; printf(", near: %d", i)
+       :: else
+       fi;
+       i++
+    :: else -> i++
+    od;
+    i = 0
+}
+
 /* acquire.lua, `if kind`: ZADD NX with the ticket, ZRANK. */
 inline join(c, k) {
     MUST(the_ended_stay_ended, st[c] != OVER || flushed);
@@ -292,6 +320,10 @@ inline join(c, k) {
        r_ticket[c] = tk;
        r_place[c] = (rank <= RANKS -> rank : 0);
        fresh[c] = (lock || paused)
+    :: else
+    fi;
+    if
+    :: rank == 1 && (lock || paused) -> ring_near(c)
     :: else
     fi;
     rank = 0; best = 0
