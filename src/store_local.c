@@ -40,8 +40,9 @@ static enum outcome explain_record(const struct local_step *step, enum record_st
 }
 
 /* Finds out whether the lock is held. Time alone frees it only from a holder that does not
- * show, or shows no more, that it lives; a reboot frees everything. Another machine's boot is not
- * to be judged from here, unless it is ours too: a container's, whose kernel keeps our clock. */
+ * show, or shows no more, that it lives; so does the death of one who has not confirmed yet; a
+ * reboot frees everything. Another machine's boot is not to be judged from here, unless it is ours
+ * too: a container's, whose kernel keeps our clock. */
 static enum outcome judge(struct local_step *step) {
     const struct record *record = &step->record;
     const struct local_store *store = step->store;
@@ -56,7 +57,9 @@ static enum outcome judge(struct local_step *step) {
     here = strcmp(record->place.machine, store->here.machine) == 0;
     if (strcmp(record->place.boot, store->here.boot) == 0) {
         step->lives = record->alive && lockfile_lives(step->file, record->fence);
-        step->held = record->expires_ms == 0 || record->expires_ms > step->now_ms || step->lives;
+        step->held =
+            (record->expires_ms == 0 || record->expires_ms > step->now_ms || step->lives) &&
+            !local_queue_claim_is_dead(step);
     } else {
         step->held = !here;
     }
@@ -95,6 +98,7 @@ static void fill_answer(const struct local_step *step, enum outcome outcome, str
         .waiting = step->waiting,
         .released = outcome == LOST && id && record_was_freed(record, id),
     };
+    out->kept = step->kept;
     if (step->kept)
         out->ttl_ms = KEPT_MS;
     if (!step->held)

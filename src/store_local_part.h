@@ -80,6 +80,10 @@ bool local_queue_turn(struct local_step *step);
 /* Hands the lock over; false if nobody waits for it, or nobody who can be told. */
 bool local_queue_hand_over(struct local_step *step);
 
+/* True if the lock was handed to one who died before he confirmed: his bell is silent, and would
+ * not be before that. */
+bool local_queue_claim_is_dead(const struct local_step *step);
+
 /* Tells who is first now. */
 void local_queue_tell_first(struct local_step *step);
 

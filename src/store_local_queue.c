@@ -110,10 +110,26 @@ static bool came_before(const struct local_step *step, const struct queue_entry 
            wait->ticket < entry->ticket;
 }
 
+bool local_queue_claim_is_dead(const struct local_step *step) {
+    const char *id = step->record.grant_id, *asks = step->request->id;
+    int bell;
+    enum doorbell_state state;
+
+    if (step->record.claims == 0 || strlen(id) != REQUEST_ID_BYTES ||
+        strspn(id, "0123456789abcdef") != REQUEST_ID_BYTES || (asks && strcmp(id, asks) == 0))
+        return false;
+    state = doorbell_reach(&step->store->dir, id, &bell);
+    if (bell >= 0)
+        close(bell);
+    return state == DOORBELL_DEAD;
+}
+
 bool local_queue_turn(struct local_step *step) {
     struct queue_entry entry;
     int bell;
 
+    if (local_queue_claim_is_dead(step))
+        doorbell_take_down(&step->store->dir, step->record.grant_id);
     for (;;) {
         switch (find_first(step, &entry, &bell)) {
         case NOBODY:

@@ -43,8 +43,10 @@ static bool is_well(struct world *world) {
     bool well = local_ask(&all[0], ASK_PEEK, "k", NULL, 0, 0) == DONE;
     int from = 1;
 
-    /* Whom it was handed to knows it. */
-    if (well && strcmp(all[0].answer.holder, token_of(1)) == 0) {
+    /* Whom it was handed to knows it; or that he is first, where the one before him died with it.
+     */
+    if (well && (strcmp(all[0].answer.holder, token_of(1)) == 0 ||
+                 (all[0].answer.ttl_ms == 0 && record_of(directory, "k").claims > 0))) {
         well = was_rung(&all[1]) && ask_waiting(&all[1], "k", 1) == DONE;
         /* And the next one, that he is first. */
         well = well && (world->count < 2 || was_rung(&all[2]));

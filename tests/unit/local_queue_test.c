@@ -91,6 +91,24 @@ static void test_barging(void) {
     close_all(all, 2);
 }
 
+static void test_dead_claim(void) {
+    struct local all[4];
+
+    queue_up(all, "claimed", 3);
+    release(&all[0], "claimed", 0);
+    check(ask_waiting(&all[2], "claimed", 2) == HELD &&
+              strcmp(all[2].answer.holder, token_of(1)) == 0,
+          "a lock that was handed over is held by who is to confirm it");
+    drop_dead(&all[1]);
+    check(ask_waiting(&all[3], "claimed", 3) == HELD && is_served(all, "claimed", 2) &&
+              count_bells(directory) == 1,
+          "until he dies: then it is the next one's turn, long before the claim is over");
+    local_ask(&all[3], ASK_WITHDRAW, "claimed", token_of(3), 3, 0);
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            local_close(&all[i]);
+}
+
 static void test_the_dead(void) {
     struct local all[7];
 
@@ -245,6 +263,7 @@ int main(void) {
     test_order();
     test_barging();
     test_the_dead();
+    test_dead_claim();
     test_claims();
     test_late_confirmation();
     test_withdrawal();
