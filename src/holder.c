@@ -61,7 +61,7 @@ void holder_describe(char *text, size_t size, const struct answer *answer) {
         snprintf(text, size, "it is free");
         return;
     }
-    if (!*answer->holder) {
+    if (answer->kept) {
         holder_left(left, answer->ttl_ms);
         snprintf(text, size,
                  "free, but kept for those who wait, or for a holder that the server has "

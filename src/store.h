@@ -105,19 +105,20 @@ struct request {
  * leaves it so.
  * EXTEND whose result would be over TTL_MAX_MS is FAILED/64. */
 struct answer {
-    int64_t asked_ms;                 /* CLOCK_BOOTTIME just before the request that was answered
-                                         was sent: a lease counts from here */
-    int64_t ttl_ms;                   /* left on the key; TTL_NONE: no expiry; 0: key is free */
-    int64_t since_ms;                 /* wall clock ms of the grant, 0 if not known */
-    uint64_t fence;                   /* last fence given for this key, 0 if none is known */
-    bool fenced;                      /* what the key holds now was given under that fence */
-    int place;                        /* HELD: how many wait before us; -1 if not known */
-    unsigned waiting;                 /* PEEK with waiters: how many wait */
-    bool released;                    /* LOST on RENEW, RELEASE: somebody who had the token gave
-                                         the lock back on purpose (`tell`) */
-    bool endless;                     /* our lease does not end by time while this process lives */
-    char holder[TOKEN_MAX_BYTES + 1]; /* what the key holds now, cut if longer; empty if it is free,
-                                         with HELD: free, but kept for others for ttl_ms */
+    int64_t asked_ms; /* CLOCK_BOOTTIME just before the request that was answered
+                         was sent: a lease counts from here */
+    int64_t ttl_ms;   /* left on the key; TTL_NONE: no expiry; 0: key is free */
+    int64_t since_ms; /* wall clock ms of the grant, 0 if not known */
+    uint64_t fence;   /* last fence given for this key, 0 if none is known */
+    bool fenced;      /* what the key holds now was given under that fence */
+    bool kept;        /* HELD: free, but kept for others for ttl_ms */
+    int place;        /* HELD: how many wait before us; -1 if not known */
+    unsigned waiting; /* PEEK with waiters: how many wait */
+    bool released;    /* LOST on RENEW, RELEASE: somebody who had the token gave
+                         the lock back on purpose (`tell`) */
+    bool endless;     /* our lease does not end by time while this process lives */
+    char holder[TOKEN_MAX_BYTES +
+                1]; /* what the key holds now, cut if longer; empty if it is free */
 };
 
 struct store_kind {

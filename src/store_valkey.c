@@ -67,6 +67,10 @@ static enum outcome confirm(struct valkey *v, const struct request *request, int
     return DONE;
 }
 
+static bool gives_up(const struct request *request) {
+    return request->kind == ASK_RELEASE || request->kind == ASK_BREAK;
+}
+
 static enum outcome verdict_means(const struct valkey *v, const struct request *request,
                                   enum verdict verdict, const struct answer *answer,
                                   struct trouble *why) {
@@ -78,7 +82,7 @@ static enum outcome verdict_means(const struct valkey *v, const struct request *
             return HELD;
         /* An earlier attempt, whose reply was lost, has released it; who holds it now, if
          * anybody, came later. */
-        return request->kind == ASK_RELEASE && v->again && !answer->released ? DONE : LOST;
+        return gives_up(request) && v->again && !answer->released ? DONE : LOST;
     case ENDLESS:
         return trouble_say(why, FAILED, EXIT_DATA, "the lock has no expiry to extend or reset");
     case TOO_LONG:

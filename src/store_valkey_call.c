@@ -218,6 +218,7 @@ static bool read_answer(const redisReply *reply, enum verdict *verdict, struct a
     *verdict = (enum verdict)part[0]->integer;
     read.fence = strtoull(part[1]->str, NULL, 10);
     read.fenced = part[4]->integer & 2;
+    read.kept = part[4]->integer & 4;
     if (read.fenced)
         read.since_ms = (int64_t)(read.fence / 1000); /* a fence is the time of its grant in us */
     if (part[2]->integer == -1)

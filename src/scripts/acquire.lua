@@ -78,6 +78,7 @@ if kind then
 end
 local busy = answer(NO, ticket, place, run)
 if paused then busy[3] = math.max(1, tonumber(pause) - now_ms) end
+if busy[3] == -2 or paused then busy[5] = busy[5] + 4 end
 -- Free, and nobody could be told (no permission): the first will see it for himself.
 if busy[3] == -2 then busy[3] = 20 end
 if place == 0 and busy[3] >= 0 then ring_near(busy[3]) end
