@@ -1,3 +1,73 @@
+/* queue.pml - the queue of one lock on one server, for spin: what clients, connections and the
+ * server may do to each other, in whatever order. check.sh explores it; how to go on by hand:
+ *
+ *     spin -a -DKILLS=1 queue.pml && cc -O1 -DSAFETY -DNOREDUCE -o pan pan.c && ./pan -E -m50000
+ *     spin -t -DKILLS=1 queue.pml              what happened, in words, if something was found
+ *
+ * WHAT IS MODELLED. CLIENTS clients want the lock once each: a client is one acquire, with its id
+ * and its token. A stranger knows nothing of vlock: SET NX, DEL, or it dies.
+ *
+ *   the server     Each script is one step (serve): acquire.lua is ask() and join(), which are to
+ *                  be read beside it; confirm.lua, withdraw.lua and release.lua have inlines of
+ *                  their names; so have hand_over, ring_first, ring_near, first (find_first) and
+ *                  let_go of queue.lua. `lock` is NAME, `grant` that field of the fence hash,
+ *                  `mark` the mark of a withdrawn or re-sent acquire, `score` the sorted set,
+ *                  `subs` what PUBSUB NUMSUB counts, `tracks` what CLIENT TRACKING remembers (a
+ *                  write ends it, and by NOLOOP the writer is not told).
+ *   connections    A client has one at a time, CONNS in all. What it sent over one is carried out
+ *                  in that order; over two, in any. A connection that breaks loses every reply and
+ *                  message on its way; a request on its way is carried out later (a server that
+ *                  was frozen, a network that was cut; even when the client has long ended) or
+ *                  never; when the server notices, NUMSUB no longer counts it. Replies and
+ *                  messages are heard in any order.
+ *   the client     lock.c, store_valkey.c and store_valkey_wait.c: join, wait, confirm what was
+ *                  handed over and ask if that is refused, enter with the confirmation, release;
+ *                  ask again over a new connection with the same id, ticket, and a greater
+ *                  attempt; withdraw behind the request on the same connection, then over another
+ *                  one, or end unheard. It may be killed at any moment, stopped and continued at
+ *                  any other, or its host may go dark: it is gone, and its connection looks alive
+ *                  for ever (which is also what a client is that was stopped and never goes on).
+ *   time           There is none, but for its order. A lease or claim may end at any moment,
+ *                  except while its client trusts in it (`trust`, which it has from the reply to
+ *                  its confirmation to its own deadline): that the client's deadline, counted from
+ *                  before the request was sent and less a margin, comes before the server's is
+ *                  what lease.c and the clocks are there for, and is taken for granted. If a lease
+ *                  ends while the reply that tells of it is on its way, that reply comes too LATE:
+ *                  its deadline has passed when it is read. A client inside may stay, or leave, or
+ *                  be stopped inside; renewals are not modelled, as they only move the end.
+ *
+ * WHAT IS LEFT OUT. The first question, which takes and never joins (a joining one does all that
+ * it does); locks without expiry; fences; extend, reset, recover, break; several locks; waiters
+ * that poll; ACLs and memory that refuse; a restart's pause; that queues expire. Clients do not
+ * come back: with another id they would be other clients. MARK_MS and a month are for ever.
+ *
+ * HOW A WAITER WAKES UP. By 'granted', 'first' and 'come' on its bell; by a push when the first
+ * has the key tracked; by a connection that breaks; by its timer, if it is among the RANKS first
+ * as far as it knows. Time being absent, a timer is in time (HELP 0) if the waiter knows of the
+ * very lease that has ended (`fresh`). If it knows only of an earlier one it may sleep for as long
+ * as that would have lasted, which is allowed with HELP 1. HELP 2 has the slow check of everybody
+ * too: it would hide every wake-up that is lost, so all that is promised is shown without it, and
+ * check.sh lists what it is needed for. LOOKS are questions for no reason at all.
+ *
+ * WHAT MUST HOLD
+ *   mutual_exclusion          no two are inside, the stranger included
+ *   no_lost_wake_up           when nothing can happen any more, nobody who lives is still waiting.
+ *                             As no run goes round in circles (check.sh has spin show that), this
+ *                             is progress: every run comes to that point, whoever is slow
+ *   order                     nobody who lives and has a ticket is overtaken by a later one,
+ *                             unless he was thought dead or let his claim lapse, and has not come
+ *                             back yet; and he keeps the ticket that he was told
+ *   the_dead_are_passed       nothing is handed to one whose connection is known to be gone; a
+ *                             host that went dark costs one claim for each of its waiters
+ *   the_ended_stay_ended      who was told that his release or withdrawal is done never gets the
+ *                             lock, or a place, by a copy of his that comes late
+ *   the_living_are_not_refused  a mark never hits the request that somebody waits for
+ *   nothing_left              in the end the lock is free, and only the dead have a place (which
+ *                             expires with the queue)
+ * MUTANT=1 and up are mistakes that the scripts or the client could make; check.sh says what each
+ * is and which property has to find it. 7 and 10 are no inventions: acquire.lua had them when this
+ * was written. */
+
 /* ---- configuration (check.sh sets these) ---- */
 #ifndef CLIENTS
 #define CLIENTS 3
