@@ -62,7 +62,7 @@ helped='
 the first is killed, a stranger deletes       | 2 | FOREIGN=1 KILLS=1 CLIENTS=2 RANKS=1
 a pause, and the first is killed              | 1 | PAUSES=1 KILLS=1
 a pause, and the first is dark                | 1 | PAUSES=1 DARKS=1
-the queue is flushed                          | 1 | FLUSHES=1
+the queue is flushed | 1 | FLUSHES=1 FOREIGN=1 CLIENTS=2
 a connection that only the server knows is cut| 1 | CUTS=1
 '
 helped_large='
