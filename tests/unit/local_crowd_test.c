@@ -1,5 +1,5 @@
 /* local_crowd_test.c - the local store under many processes, and under SIGKILL. */
-#include "local.h"
+#include "local_queue.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -75,6 +75,40 @@ static int increment(struct guarded *guarded, int number) {
     return 0;
 }
 
+/* The same, sleeping in the queue; some give up now and then, before they are served or just when
+ * they are. */
+static int increment_in_turn(struct guarded *guarded, int number) {
+    struct local local;
+
+    if (local_open(&local, directory) != DONE)
+        return 1;
+    for (int i = 0; i < INCREMENTS; i++) {
+        int id = i * PROCESSES + number + 1, seen;
+        enum outcome outcome = ask_waiting(&local, "turn", id);
+
+        if (outcome == HELD && i % 10 == number) {
+            if (local_ask(&local, ASK_WITHDRAW, "turn", token_of(id), id, 0) != DONE)
+                return 1;
+            id += INCREMENTS * PROCESSES;
+            outcome = ask_waiting(&local, "turn", id);
+        }
+        while (outcome == HELD && wakes(&local, "turn", id))
+            outcome = ask_waiting(&local, "turn", id);
+        if (outcome != DONE)
+            return 1;
+        guarded->disorder += local.answer.fence <= guarded->fence;
+        guarded->fence = local.answer.fence;
+        seen = guarded->count;
+        if (i % 8 == 0)
+            usleep(10);
+        guarded->count = seen + 1;
+        if (release(&local, "turn", id) != DONE)
+            return 1;
+    }
+    local_close(&local);
+    return 0;
+}
+
 static int be_first(struct guarded *guarded, int number) {
     struct local local;
     char token[32];
@@ -99,6 +133,12 @@ static void test_crowd(void) {
     check(wrong == 0 && guarded->count == PROCESSES * INCREMENTS,
           "no increment is lost under the lock");
     check(guarded->disorder == 0, "every holder's fence is greater than the one before");
+    memset(guarded, 0, sizeof *guarded);
+    wrong = crowd(increment_in_turn, guarded);
+    check(wrong == 0 && guarded->count == PROCESSES * INCREMENTS && guarded->disorder == 0,
+          "nor when they queue for it, sleep, and some give up");
+    check(count_bells(directory) == 0 && record_of(directory, "turn").queue.next == 0,
+          "and nothing is left of the queue");
     snprintf(path, sizeof path, "%s/birth", directory);
     wrong = 0;
     for (int i = 0; i < BIRTHS; i++) {
@@ -174,6 +214,7 @@ static void test_kills(void) {
 }
 
 int main(void) {
+    signal(SIGPIPE, SIG_IGN);
     local_make(directory);
     test_crowd();
     test_kills();

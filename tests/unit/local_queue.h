@@ -103,6 +103,23 @@ static inline void lapse(const char *directory, const char *key) {
     close(fd);
 }
 
+/* The lock is held by number 0. */
+static inline void hold(const char *directory, struct local *local, const char *key) {
+    if (local_open(local, directory) != DONE ||
+        local_ask(local, ASK_ACQUIRE, key, token_of(0), 0, WAIT_TTL_MS) != DONE)
+        exit(2);
+}
+
+/* Asks and sleeps until the lock is ours; how often it was asked for, 0: in vain. */
+static inline int wait_for(struct local *local, const char *key, int number) {
+    enum outcome outcome = ask_waiting(local, key, number);
+    int asks = 1;
+
+    for (; outcome == HELD && wakes(local, key, number); asks++)
+        outcome = ask_waiting(local, key, number);
+    return outcome == DONE ? asks : 0;
+}
+
 /* How many bells hang in the directory. */
 static inline int count_bells(const char *directory) {
     char command[400];

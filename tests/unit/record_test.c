@@ -82,8 +82,9 @@ static void test_round_trip(void) {
     check(record_read(fd, &again) == RECORD_GOOD && again.fence == record.fence &&
               again.sequence == record.sequence && again.slot == record.slot &&
               again.expires_ms == INT64_MAX && again.since_ms == -1 && again.alive &&
-              again.claims == RECORD_CLAIMS_MAX &&
-              memcmp(&again.queue, &record.queue, sizeof again.queue) == 0 &&
+              again.claims == RECORD_CLAIMS_MAX && again.queue.level == RECORD_QUEUE_LEVELS - 1 &&
+              again.queue.first == 77 && again.queue.next == 77 + 16384 &&
+              again.queue.gone == 16384 && again.queue.last_ticket == RECORD_TICKET_MAX - 1 &&
               strcmp(again.key, record.key) == 0 && strcmp(again.token, record.token) == 0 &&
               strcmp(again.freed, record.freed) == 0 &&
               strcmp(again.place.machine, record.place.machine) == 0 &&
@@ -283,18 +284,20 @@ static void test_old_version(void) {
 }
 
 static void test_forged_queue(void) {
-    static const struct {
-        int at;
+    const uint64_t over = (uint64_t)1 << 62;
+    const struct {
+        int at, bytes;
         uint64_t value;
-    } wrong[] = {{FIRST_AT, 4},
-                 {NEXT_AT, 18},
-                 {NEXT_AT, (uint64_t)1 << 62},
-                 {GONE_AT, 4},
-                 {GONE_AT, UINT64_MAX},
-                 {FIRST_AT, UINT64_MAX},
-                 {TICKET_AT, UINT64_MAX},
-                 {TICKET_AT, (uint64_t)1 << 62}};
-    const uint32_t level = RECORD_QUEUE_LEVELS, claims = RECORD_CLAIMS_MAX + 1;
+    } wrong[] = {{FIRST_AT, 8, 4},
+                 {FIRST_AT, 8, UINT64_MAX},
+                 {NEXT_AT, 8, 18},
+                 {NEXT_AT, 8, over},
+                 {GONE_AT, 8, 4},
+                 {GONE_AT, 8, UINT64_MAX},
+                 {TICKET_AT, 8, over},
+                 {TICKET_AT, 8, UINT64_MAX},
+                 {LEVEL_AT, 4, RECORD_QUEUE_LEVELS},
+                 {CLAIMS_AT, 4, RECORD_CLAIMS_MAX + 1}};
     char bytes[RECORD_BYTES], right[SLOT_BYTES];
     unsigned slot;
     int fd = two_records(bytes, &slot), believed = 0;
@@ -311,18 +314,10 @@ static void test_forged_queue(void) {
     memcpy(right, newest, sizeof right);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         memcpy(newest, right, sizeof right);
-        memcpy(newest + wrong[i].at, &wrong[i].value, sizeof wrong[i].value);
+        memcpy(newest + wrong[i].at, &wrong[i].value, (size_t)wrong[i].bytes);
         forge(fd, newest, used);
         believed += record_read(fd, &record) != RECORD_DAMAGED;
     }
-    memcpy(newest, right, sizeof right);
-    memcpy(newest + LEVEL_AT, &level, sizeof level);
-    forge(fd, newest, used);
-    believed += record_read(fd, &record) != RECORD_DAMAGED;
-    memcpy(newest, right, sizeof right);
-    memcpy(newest + CLAIMS_AT, &claims, sizeof claims);
-    forge(fd, newest, used);
-    believed += record_read(fd, &record) != RECORD_DAMAGED;
     check(believed == 0, "a queue that cannot be is damage");
     close(fd);
 }
