@@ -84,6 +84,7 @@ explore() {
     switches=$(printf ' %s' "$2" | sed 's/ \([A-Z]\)/ -D\1/g')
     mkdir "$1"
     cd "$1"
+    cp "$here/queue.pml" .
     case $1 in
         holds*) set -- "$1" '-O1 -DSAFETY' -c1 ;;
         circles*) set -- "$1" '-O1 -DNP' -l ;;
@@ -92,7 +93,7 @@ explore() {
     esac
     # shellcheck disable=SC2086 # switches
     {
-        spin -a $switches "$here/queue.pml"
+        spin -a $switches queue.pml
         "${CC:-cc}" -w $2 -DNOREDUCE -o pan pan.c
         ./pan -E -m50000 -w21 "$3" >out
     } >log 2>&1 || :
@@ -106,8 +107,8 @@ explore() {
         echo unfinished >found
     fi
     # shellcheck disable=SC2086 # switches
-    [ "$3" = -c0 ] || ! [ -s found ] || spin -t $switches "$here/queue.pml" >story 2>&1 || :
-    rm -f pan pan.?
+    [ "$3" = -c0 ] || ! [ -s found ] || spin -t $switches queue.pml >story 2>&1 || :
+    rm -f pan pan.? queue.pml
     [ -z "${VLOCK_MODEL_TIMES-}" ] || echo "$1 $(cat states) $(awk '/elapsed/ {print $4}' out)" >&2
 }
 
