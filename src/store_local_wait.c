@@ -163,15 +163,18 @@ static void hear(struct local_wait *wait) {
 
 static void see(struct local_wait *wait) {
     struct filewatch_seen seen = filewatch_look(wait->watch);
+    int64_t now_ms = clock_now_ms();
 
     if (seen.closed)
         wait->echo_ms = 1;
     if (seen.closed || seen.moved)
-        wait->look_ms = clock_now_ms();
+        wait->look_ms = now_ms;
+    if (seen.written)
+        wait->look_ms =
+            clock_earlier(wait->look_ms,
+                          wait->known_ms <= now_ms - LAZY_MS ? now_ms : now_ms + LAZY_MS);
     if (seen.moved) /* perhaps for good, and then another file may have its number */
         close_watch(wait);
-    if (seen.written)
-        wait->look_ms = clock_earlier(wait->look_ms, wait->known_ms + LAZY_MS);
 }
 
 enum outcome local_await(struct store *base, const struct request *request, int64_t until_ms,

@@ -37,6 +37,10 @@ static inline enum outcome stand(struct local *local, const char *path, const ch
     return ask_waiting(local, key, number);
 }
 
+static inline struct local_wait *wait_of(struct local *local) {
+    return &((struct local_store *)local->store)->wait;
+}
+
 /* Sleeps as one who waits would, for a long time at most; true if there was a reason to wake. */
 static inline bool wakes(struct local *local, const char *key, int number) {
     char id[REQUEST_ID_BYTES + 1];
@@ -53,8 +57,10 @@ static inline bool wakes(struct local *local, const char *key, int number) {
            clock_now_ms() < until_ms;
 }
 
-static inline struct local_wait *wait_of(struct local *local) {
-    return &((struct local_store *)local->store)->wait;
+/* The same, but no look now and then wakes him: something must happen. */
+static inline bool is_woken(struct local *local, const char *key, int number) {
+    wait_of(local)->known_ms = CLOCK_NEVER;
+    return wakes(local, key, number);
 }
 
 /* True if his bell was rung and he has not heard it yet. */
