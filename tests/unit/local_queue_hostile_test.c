@@ -46,7 +46,7 @@ static void test_no_bell(void) {
 /* What somebody has put in the place of the first waiter's bell. */
 static void test_false_bells(void) {
     struct local holder, all[5];
-    char other[600], byte;
+    char other[600], living[600], byte;
     int fd;
 
     hold(directory, &holder, "false");
@@ -57,7 +57,8 @@ static void test_false_bells(void) {
     }
     snprintf(other, sizeof other, "%s/precious", directory);
     local_put(other, "", 0);
-    if (link(other, bell_of(1)) != 0 || symlink(other, bell_of(2)) != 0 ||
+    snprintf(living, sizeof living, "%s", bell_of(4));
+    if (link(other, bell_of(1)) != 0 || symlink(living, bell_of(2)) != 0 ||
         mkdir(bell_of(3), 0700) != 0)
         exit(2);
     check(release(&holder, "false", 0) == DONE && local_is_held(&holder, "false", token_of(4)),

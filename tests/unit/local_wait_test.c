@@ -141,7 +141,7 @@ static int look_on(struct local *local, const char *key, bool told) {
             return 0;
         looks++;
     }
-    return local->answer.ttl_ms == 0 ? looks : 0;
+    return local->answer.ttl_ms == 0 && clock_now_ms() < until_ms ? looks : 0;
 }
 
 static void test_looking_on(void) {
