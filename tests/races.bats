@@ -160,7 +160,7 @@ answers_or_leaves() {
 
 # --- stopped ---------------------------------------------------------------------------------
 
-@test "two that are stopped past their claims come back to their places, and start nothing before" {
+@test "two that are stopped past their claims start nothing, and come back to their places" {
     take -t 10m "$K"
     for label in 1 2 3 4; do stand "$label" -t 10m; done
     : >hold.3
@@ -177,7 +177,7 @@ answers_or_leaves() {
     all_served 3 1 2 4
 }
 
-@test "a waiter that is stopped past its claim while nobody holds the lock starts only after a grant" {
+@test "a waiter that is stopped past its claim starts only after another grant" {
     for n in 1 2 3; do
         rm -f served
         take -t 10m "$K"
@@ -228,7 +228,7 @@ answers_or_leaves() {
 }
 foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
 
-@test "the server freezes at any instant of a wait that ends meanwhile: no place is left that delays" {
+@test "the server freezes at any instant of a wait that ends: no place is left that delays" {
     own_server
     for n in {0..19}; do
         foreign_holds
@@ -385,7 +385,9 @@ lacks() {
 
 @test "a user without SUBSCRIBE is served, and says that it polls" { lacks -subscribe; }
 
-@test "a user without CLIENT TRACKING is served, and says that it polls" { lacks '-client|tracking'; }
+@test "a user without CLIENT TRACKING is served, and says that it polls" {
+    lacks '-client|tracking'
+}
 
 @test "a user without CLIENT at all is served, and says that it polls" { lacks -client; }
 
@@ -441,7 +443,8 @@ PY
     for n in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"
         pids+=($!)
-        background bash -c 'for i in {1..50}; do "$VLOCK_BIN" run "$K" sh increment.sh || exit; done'
+        background bash -c 'for i in {1..50}; do
+            "$VLOCK_BIN" run "$K" sh increment.sh || exit; done'
         pids+=($!)
     done
     for pid in "${pids[@]}"; do

@@ -100,7 +100,8 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     take -t 60s "$K"
     for i in {1..10}; do stand "$i"; done
     background bash -c 'until [ -e stop ]; do
-        "$VLOCK_BIN" -q run -n "$K" -- sh -c "echo barged 0 0 >>served" || [ $? = 75 ] || exit; done'
+        "$VLOCK_BIN" -q run -n "$K" -- sh -c "echo barged 0 0 >>served" ||
+            [ $? = 75 ] || exit; done'
     barger=$!
     give_back
     until_true 20 was_served 10
@@ -111,12 +112,12 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     [ "$(<order)" = '1 2 3 4 5 6 7 8 9 10' ]
 }
 
-@test "acquire waits in the same queue: the lock goes from hand to hand, each fence above the last" {
+@test "acquire waits in the same queue, and each fence is above the last" {
     gives 0 acquire -t 60s --token T0 --format json "$K"
     last=$(jq .fence <<<"$output")
     for n in 1 2 3 4; do
-        setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -w 60s -t 60s --token "T$n" --format json \
-            "$K" >"out.$n" 2>"err.$n" 3>&- &
+        setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -w 60s -t 60s --token "T$n" \
+            --format json "$K" >"out.$n" 2>"err.$n" 3>&- &
         pids[n]=$!
         until_true 10 wait_for_it "$K" "$n"
     done

@@ -343,7 +343,8 @@ drain() {
     # shellcheck disable=SC2046 # words
     all_served $(seq "$1")
     asked=$(questions)
-    worked=$(cli info commandstats | sed -n 's/.*:calls=\([0-9]*\),.*/\1/p' | awk '{ sum += $1 } END { print sum }')
+    worked=$(cli info commandstats | sed -n 's/.*:calls=\([0-9]*\),.*/\1/p' |
+        awk '{ sum += $1 } END { print sum }')
 }
 
 @test "the commands for each hand-over are few, and no more when many wait" {
