@@ -340,10 +340,12 @@ static enum outcome call(struct valkey *v, const struct script *script,
 }
 
 /* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever
- * the reason, he asks for the lock again. */
+ * the reason, he asks for the lock again. So he does if a question of his is unanswered: a copy of
+ * it may come when he has given the lock back, and only acquire leaves the mark that refuses it. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
-    if (request->kind == ASK_ACQUIRE && request->waits && valkey_wait_granted(v, request)) {
+    if (request->kind == ASK_ACQUIRE && request->waits && !v->again &&
+        valkey_wait_granted(v, request)) {
         enum outcome outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
         if (outcome != DONE || *verdict != NO)
             return outcome;

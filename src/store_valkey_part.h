@@ -21,6 +21,7 @@ struct wait {
     char ticket[TICKET_BYTES];     /* empty: none yet */
     char run[RUN_BYTES];           /* the server's run when we asked last; empty: not known */
     int place;
+    uint64_t fence;     /* of the last answer */
     int64_t known_ms;   /* when the lock was last asked about; what follows was so then */
     int64_t left_ms;    /* of its time to live */
     int64_t longest_ms; /* the most that was ever left */

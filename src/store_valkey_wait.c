@@ -152,6 +152,11 @@ void valkey_wait_answered(struct valkey *v, const struct request *request,
         v->pushes = wire_hears_pushes(v->wire);
     if (!request->waits)
         return;
+    /* Another holder: perhaps our own question has handed the lock on, and what we write ourselves
+     * ends our tracking without a word (NOLOOP). */
+    if (wait->fence != answer->fence)
+        wait->tracked = false;
+    wait->fence = answer->fence;
     wait->place = *wait->id ? answer->place : 0;
     wait->granted = false;
     wait->known_ms = answer->asked_ms;

@@ -111,24 +111,16 @@ found() {
     found "mutant: a confirmation does not look at the lock: caught by "
 }
 
+@test "model, mutant: an unanswered question is followed by a confirmation" {
+    found "mutant: an unanswered question is followed by a confirmation: caught by "
+}
+
 @test "model, mutant: a broken connection wakes nobody" {
     found "mutant: a broken connection wakes nobody: caught by "
 }
 
 @test "model, late: the first is killed, a stranger deletes: the slow check ends it" {
     found "late: the first is killed, a stranger deletes: ended by the slow check"
-}
-
-@test "model, late: a pause, and the first is killed: an earlier timer ends it" {
-    found "late: a pause, and the first is killed: ended by an earlier timer"
-}
-
-@test "model, late: a pause, and the first is dark: an earlier timer ends it" {
-    found "late: a pause, and the first is dark: ended by an earlier timer"
-}
-
-@test "model, late: the queue is flushed: an earlier timer ends it" {
-    found "late: the queue is flushed: ended by an earlier timer"
 }
 
 @test "model, late: a connection that only the server knows is cut: an earlier timer ends it" {

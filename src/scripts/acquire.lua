@@ -12,6 +12,13 @@ if ARGV[9] ~= '' then
   run = string.match(try('INFO', 'server') or '', 'run_id:(%x+)') or ''
 end
 
+-- Behind a re-send the earlier copies must do nothing, should they still arrive: they waited in the
+-- buffer of a server that had stopped, or on a network that was cut. Before anything is answered:
+-- also behind one that finds the lock its own, as that may be given back before they come.
+local spent = tonumber(call('GET', mark) or '')
+if has('again') and not (spent and spent > attempt) then
+  try('SET', mark, ARGV[6], 'PX', MARK_MS)
+end
 -- A re-send of the acquire that got the lock (same id) succeeds again, so a lost reply neither
 -- loses the lock nor takes it twice; and a waiter that the lock was handed to confirms it so. The
 -- id and not the token decides, because two processes may have been given one token. It never
@@ -22,13 +29,7 @@ if ours and granted == id then
   if claim then try('HDEL', fences, 'claim') end
   return answer(YES, '', -1, run)
 end
--- A withdrawal, or a later copy, has overtaken this request: it waited in the buffer of a server
--- that had stopped, or on a network that was cut. Nobody waits for its answer any more.
-local spent = tonumber(call('GET', mark) or '')
--- Behind a re-send the earlier copies must do nothing, should they still arrive.
-if has('again') and not (spent and spent > attempt) then
-  call('SET', mark, ARGV[6], 'PX', MARK_MS)
-end
+-- A withdrawal, or a later copy, has overtaken this request. Nobody waits for its answer any more.
 if spent and spent > attempt then return answer(WITHDRAWN, '', -1, run) end
 
 -- The server was started anew and does not know the lock: it has lost it, and the holder goes on
@@ -55,6 +56,8 @@ if not held and not paused then
     if it then forget(id) end
     call('SET', lock, token, 'PX', ARGV[3])
     if it then ring_first(ms) end
+    -- He was in a queue, and it is gone (FLUSHALL): nobody else could be told.
+    if not it and ticket ~= '' then try('PUBLISH', bell('all'), 'come') end
     return answer(YES, '', -1, run)
   end
   -- Nobody who comes later is served first.
@@ -66,8 +69,9 @@ local kind = has('bell') and 'b' or has('poll') and 'p'
 if kind then
   local line = try('ZRANGE', queue, '-1', '-1', 'WITHSCORES')
   if line and ticket ~= '' and not line[1] then try('PUBLISH', bell('all'), 'come') end
+  -- A re-send of the first question finds its ticket there.
   if line and ticket == '' then
-    ticket = string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
+    ticket = try('ZSCORE', queue, id) or string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
   end
   local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
   if line and try('HSET', waiters, id, is) and try('ZADD', queue, 'NX', ticket, id) then

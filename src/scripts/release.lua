@@ -22,6 +22,7 @@ if handing and now_ms - handing > UNBROKEN_MS and first() then
   if try('HSET', fences, 'pause', string.format('%.0f', now_ms + PAUSE_MS)) then
     call('DEL', lock)
     ring_first(PAUSE_MS)
+    ring_near(PAUSE_MS)
     return {YES, last or '0', -2, '', 0}
   end
 end

@@ -24,6 +24,9 @@ a stranger takes it twice         | | FOREIGN=2
 a stranger, and one gives up      | | FOREIGN=1 LEAVES=1 RANKS=1
 the lock pauses for the stranger  | | PAUSES=1 FOREIGN=1
 the lock pauses, one is stopped   | | PAUSES=1 STOPS=1
+the lock pauses, one is killed    | | PAUSES=1 KILLS=1
+the lock pauses, a host goes dark | | PAUSES=1 DARKS=1
+the queue is flushed              | | FLUSHES=1 FOREIGN=1 CLIENTS=2
 '
 holds_large='
 four, one gives up                | | CLIENTS=4 LEAVES=1
@@ -32,6 +35,7 @@ all that can happen to two        | | CLIENTS=2 CONNS=3 BREAKS=2 LEAVES=1 KILLS=
 replies are lost, one gives up    | | BREAKS=1 LEAVES=1 LOOKS=1
 replies come too late             | | BREAKS=1 LAPSES=1 STOPS=1
 a stranger, and replies are lost  | | FOREIGN=1 BREAKS=1
+a stranger, and one is stopped    | | FOREIGN=1 STOPS=1
 four, two hosts dark, old timers  | | CLIENTS=4 DARKS=2 RANKS=3 HELP=1
 four, two killed, slow checks     | | CLIENTS=4 KILLS=2 RANKS=1 HELP=2
 '
@@ -53,6 +57,7 @@ the deadline counts from the reply | mutual_exclusion | MUTANT=12 LAPSES=1
 a release does not compare | mutual_exclusion | MUTANT=13 LAPSES=1
 the first has nothing tracked | no_lost_wake_up | MUTANT=14 FOREIGN=1
 a confirmation does not look at the lock | mutual_exclusion | MUTANT=15 STOPS=1 CLIENTS=2 FOREIGN=1
+an unanswered question is followed by a confirmation | the_ended_stay_ended | MUTANT=17 BREAKS=1 LOOKS=1 CLIENTS=2
 a broken connection wakes nobody | no_lost_wake_up | MUTANT=16 BREAKS=1 CLIENTS=2
 '
 
@@ -60,13 +65,9 @@ a broken connection wakes nobody | no_lost_wake_up | MUTANT=16 BREAKS=1 CLIENTS=
 # lease, 2: the slow check). One HELP less must fail, and only by a waiter that sleeps on.
 helped='
 the first is killed, a stranger deletes       | 2 | FOREIGN=1 KILLS=1 CLIENTS=2 RANKS=1
-a pause, and the first is killed              | 1 | PAUSES=1 KILLS=1
-a pause, and the first is dark                | 1 | PAUSES=1 DARKS=1
-the queue is flushed | 1 | FLUSHES=1 FOREIGN=1 CLIENTS=2
 a connection that only the server knows is cut| 1 | CUTS=1
 '
 helped_large='
-a hand-over ends the tracking of who asked    | 1 | FOREIGN=1 STOPS=1
 the two first are killed, then the holder     | 2 | CLIENTS=4 KILLS=2 RANKS=1
 the two first are dark                        | 1 | CLIENTS=4 DARKS=2 RANKS=3
 '

@@ -65,8 +65,8 @@
  *   nothing_left              in the end the lock is free, and only the dead have a place (which
  *                             expires with the queue)
  * MUTANT=1 and up are mistakes that the scripts or the client could make; check.sh says what each
- * is and which property has to find it. 7 and 10 are no inventions: acquire.lua had them when this
- * was written. */
+ * is and which property has to find it. 7, 10 and 17 are no inventions: vlock had them when the
+ * model was first run. */
 
 /* ---- configuration (check.sh sets these) ---- */
 #ifndef CLIENTS
@@ -165,6 +165,7 @@ byte q1[(CLIENTS + 1) * CONNS], q2[(CLIENTS + 1) * CONNS];
 byte q_attempt[(CLIENTS + 1) * CONNS], q_ticket[(CLIENTS + 1) * CONNS];
 bool q_again[(CLIENTS + 1) * CONNS], q_track[(CLIENTS + 1) * CONNS];
 byte reply[CLIENTS + 1], r_ticket[CLIENTS + 1], r_place[CLIENTS + 1];
+bool r_handed[CLIENTS + 1];
 bool granted[CLIENTS + 1], rung[CLIENTS + 1], changed[CLIENTS + 1], come[CLIENTS + 1];
 
 /* ---- the clients ---- */
@@ -345,6 +346,16 @@ inline ring_near(c) {
     i = 0
 }
 
+/* 'come', on the bell of all */
+inline come_all(c) {
+    i = 1;
+    do
+    :: i > CLIENTS -> break
+    :: else -> come[i] = come[i] || (i != c && hears(i)); i++
+    od;
+    i = 0
+}
+
 /* acquire.lua, `if kind`: ZADD NX with the ticket, ZRANK. */
 inline join(c, k) {
     MUST(the_ended_stay_ended, st[c] != OVER || flushed);
@@ -353,14 +364,10 @@ inline join(c, k) {
     :: i > CLIENTS -> break
     :: else -> best = best + (score[i] != 0); i++
     od;
-    i = 1;
-    do
-    :: i > CLIENTS -> break
-    :: tk && !best && i <= CLIENTS ->
-       come[i] = come[i] || (i != c && hears(i));
-       i++
-    :: else -> break
-    od;
+    if
+    :: tk && !best -> come_all(c)
+    :: else
+    fi;
     if
 #if MUTANT != 10
     :: !tk && score[c] -> tk = score[c]
@@ -389,6 +396,7 @@ inline join(c, k) {
     :: reply[c] == NO ->
        r_ticket[c] = tk;
        r_place[c] = (rank <= RANKS -> rank : 0);
+       r_handed[c] = handed; /* under another fence than before */
        fresh[c] = (lock || paused)
     :: else
     fi;
@@ -451,13 +459,14 @@ inline ask(c, k) {
              score[c] = 0;
              if
              :: was_first -> ring_first()
+             :: !was_first && tk -> come_all(c) /* the queue was lost */
              :: else
              fi;
              answer(c, k, YES)
           :: else ->
              if
              :: first <= CLIENTS -> hand_over(c)
-             :: else
+             :: else -> handed = 0
              fi;
              join(c, k)
           fi
@@ -529,7 +538,8 @@ inline release(c, k, pausing) {
        fi;
        if
        :: first -> lock = 0; claimed = false; paused = true; pauses--; written(c); new_lease();
-          ring_first()
+          ring_first();
+          ring_near(first)
        :: else ->
 #if MUTANT == 5
           lock = 0; claimed = false; written(c); new_lease()
@@ -697,7 +707,11 @@ inline read_reply(c) {
        st[c] = WAITING;
        ticket[c] = r_ticket[c];
        place[c] = r_place[c];
-       reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0
+       if
+       :: r_handed[c] -> thinks_tracked[c] = false
+       :: else
+       fi;
+       reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0; r_handed[c] = false
     :: reply[c] == REFUSED ->
        printf("%d: is refused\n", c);
        MUST(the_living_are_not_refused, flushed)
@@ -709,7 +723,12 @@ inline read_reply(c) {
 inline break_off(c) {
     printf("%d: its connection breaks, it asks again over another one\n", c);
     if
-    :: st[c] == ASKING -> attempt[c]++; again[c] = true; reconnect(c);
+    :: st[c] == ASKING -> attempt[c]++; again[c] = true;
+       confirms[c] = false;
+#if MUTANT == 17
+       confirms[c] = granted[c];
+#endif
+       reconnect(c);
        if
        :: confirms[c] -> send_confirm(c)
        :: else -> send_ask(c)
