@@ -378,7 +378,8 @@ void context_close(struct context *ctx) {
     store_close(ctx->store);
     ctx->store = NULL;
     tokenfile_close(&ctx->hold);
-    loop_close(&ctx->loop);
+    /* The loop's signals stay blocked until the end: what was to be done is done, and a signal that
+     * comes now must not make a lock that was handed over look like one that was not. */
     explicit_bzero(ctx->password, sizeof ctx->password);
     explicit_bzero(ctx->address.password, sizeof ctx->address.password);
 }

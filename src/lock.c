@@ -12,7 +12,7 @@
 enum {
     /* -w ends on time, give or take 50 ms: the last question may still be answered, and what
      * was not answered is taken back. */
-    GRACE_MS = 20,
+    GRACE_MS = 15,
     WITHDRAW_MS = 25,
     WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
     /* A connection that swallowed a renewal is given up in time for others to be tried. */
@@ -87,9 +87,10 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
 
 /* The id is spent: a later copy of the request overtook this one. Asks with another from now on;
  * that this happens time and again is a server's invention. */
-static enum outcome ask_anew(struct lock *lock, bool queued, int spent, struct trouble *why) {
+static enum outcome ask_anew(struct lock *lock, bool queued, int64_t until_ms, int spent,
+                             struct trouble *why) {
     if (queued)
-        withdraw(lock, 0, LOST, why);
+        withdraw(lock, until_ms, LOST, why);
     if (spent == MOST_SPENT)
         return trouble_say(why, FAILED, EXIT_PROTOCOL, "the server refuses every request");
     return token_make_id(lock->id, why);
@@ -108,7 +109,7 @@ static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queu
         enum outcome outcome = ask_for_it(lock, until_ms, heard, &answer, why);
 
         if (outcome == LOST) {
-            outcome = ask_anew(lock, heard, ++spent, why);
+            outcome = ask_anew(lock, heard, until_ms, ++spent, why);
             if (outcome == DONE)
                 continue;
             return outcome;

@@ -81,14 +81,16 @@ static const struct script *script_for(enum request_kind kind) {
 
 /* Arguments beyond the fifth, as text. */
 struct more {
-    char words[48], attempt[12], hold[24], room[12];
+    char words[48], attempt[12], hold[24], room[12], fence[24];
 };
 
 static void words_for(const struct valkey *v, const struct request *request, struct more *more) {
     switch (request->kind) {
     case ASK_ACQUIRE:
-        snprintf(more->words, sizeof more->words, "%s%s%s", v->again ? "again," : "",
+        snprintf(more->words, sizeof more->words, "%s%s%s%s%s", v->again ? "again," : "",
                  request->ttl_ms == TTL_NONE ? "endless," : "",
+                 request->waits && v->wait.fenced ? "fenced," : "",
+                 request->waits && v->on.queued ? "here," : "",
                  request->waits ? valkey_wait_kind(v) : "");
         return;
     case ASK_RECOVER:
@@ -126,7 +128,7 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
     if (request->kind != ASK_ACQUIRE)
         return argc;
     /* On a fresh connection: is it still the server that told us about the lock? */
-    if (request->waits && wait->run_on != wire_number(v->wire))
+    if (request->waits && !v->on.run_known)
         run = *wait->run ? wait->run : "?";
     snprintf(more->attempt, sizeof more->attempt, "%u", v->attempts);
     snprintf(more->hold, sizeof more->hold, "%lld", request->waits ? hold_ms(wait) : 0);
@@ -134,6 +136,9 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
     argv[argc++] = request->waits ? wait->ticket : "";
     argv[argc++] = more->hold;
     argv[argc++] = run;
+    snprintf(more->fence, sizeof more->fence, "%llu",
+             (unsigned long long)(request->waits ? wait->fence : 0));
+    argv[argc++] = more->fence;
     return argc;
 }
 
@@ -142,9 +147,9 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
  * lock to, and not we: on a machine with few processors our own end would delay his start. */
 static enum outcome let_others_go_first(struct valkey *v, const struct request *request,
                                         struct trouble *why) {
-    const char *get[] = {"GET", request->key};
+    const char *read[] = {"PTTL", request->key};
 
-    return wire_send_aside(v->wire, 2, get, why);
+    return wire_send_aside(v->wire, 2, read, why);
 }
 
 /* Sends `script` for `request`, by its hash or as its whole text. */
@@ -152,7 +157,7 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
                                 const struct request *request, struct trouble *why) {
     enum { MOST_ARGS = 20 };
     struct keys keys;
-    struct more more = {"", "", "", ""};
+    struct more more = {"", "", "", "", ""};
     char ms[24], database[16] = "";
     const char *argv[MOST_ARGS] = {whole ? "EVAL" : "EVALSHA",
                                    whole ? script->text : script->sha1,
@@ -226,7 +231,7 @@ static bool read_answer(const redisReply *reply, enum verdict *verdict, struct a
     else if (part[2]->integer == 0)
         read.ttl_ms = 1; /* it still is there, for less than that */
     else if (part[2]->integer > 0)
-        read.ttl_ms = part[2]->integer;
+        read.ttl_ms = part[2]->integer < TTL_MAX_MS ? part[2]->integer : TTL_MAX_MS;
     copy_token(read.holder, part[3]->str, part[3]->len);
     read.released = part[4]->integer & 1;
     *out = read;
@@ -234,26 +239,16 @@ static bool read_answer(const redisReply *reply, enum verdict *verdict, struct a
 }
 
 /* What acquire adds: ticket, place, run. */
-static bool read_place(struct valkey *v, const struct request *request, const redisReply *reply,
-                       struct answer *out) {
+static bool read_place(const redisReply *reply, struct answer *out, struct place_told *told) {
     redisReply **part = reply->element;
-    struct wait *wait = &v->wait;
 
     if (reply->elements != 8 || part[5]->type != REDIS_REPLY_STRING ||
         part[6]->type != REDIS_REPLY_INTEGER || part[7]->type != REDIS_REPLY_STRING ||
-        part[5]->len >= sizeof wait->ticket || part[7]->len >= sizeof wait->run ||
         part[6]->integer < -1 || part[6]->integer > INT32_MAX)
         return false;
     out->place = (int)part[6]->integer;
-    if (!request->waits)
-        return true;
-    if (part[5]->len)
-        text_copy(wait->ticket, sizeof wait->ticket, part[5]->str, part[5]->len);
-    if (!part[7]->len) /* not asked for, or no permission to say: to be asked for again */
-        return true;
-    text_copy(wait->run, sizeof wait->run, part[7]->str, part[7]->len);
-    wait->run_on = wire_number(v->wire);
-    return true;
+    return text_copy(told->ticket, sizeof told->ticket, part[5]->str, part[5]->len) &&
+           text_copy(told->run, sizeof told->run, part[7]->str, part[7]->len);
 }
 
 /* What peek adds: how many wait, and the first of them as 'TICKET TOKEN'. */
@@ -280,12 +275,12 @@ static bool read_waiters(const struct request *request, const redisReply *reply,
     return true;
 }
 
-static bool read_all(struct valkey *v, const struct request *request, const redisReply *reply,
-                     enum verdict *verdict, struct answer *out) {
+static bool read_all(const struct request *request, const redisReply *reply, enum verdict *verdict,
+                     struct answer *out, struct place_told *told) {
     if (!read_answer(reply, verdict, out))
         return false;
     if (request->kind == ASK_ACQUIRE && *verdict != ENDLESS)
-        return reply->elements == 5 || read_place(v, request, reply, out);
+        return reply->elements == 5 || read_place(reply, out, told);
     return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
 }
 
@@ -294,6 +289,7 @@ static enum outcome call(struct valkey *v, const struct script *script,
                          const struct request *request, int64_t deadline_ms, enum verdict *verdict,
                          struct answer *out, struct trouble *why) {
     redisReply *reply = NULL;
+    struct place_told told = {"", ""};
     enum outcome outcome = request->waits ? valkey_wait_prepare(v, request, why) : DONE;
 
     if (outcome != DONE)
@@ -322,10 +318,14 @@ static enum outcome call(struct valkey *v, const struct script *script,
         if (why)
             *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
         outcome = FAILED;
+    } else if (reply->type == REDIS_REPLY_ERROR && valkey_wait_misled(v, request)) {
+        wire_drop(v->wire);
+        outcome = trouble_say(why, FAILED, EXIT_UNREACHABLE, "%s is not the server it was",
+                              v->address->shown);
     } else if (reply->type == REDIS_REPLY_ERROR) {
         access_note(v->access, "< %.*s", refusal_length(reply->str), reply->str);
         outcome = refusal_say(why, v->address->shown, script->name, reply->str);
-    } else if (!read_all(v, request, reply, verdict, out)) {
+    } else if (!read_all(request, reply, verdict, out, &told)) {
         outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
                               "%s answered something that is no lock's answer: is it a proxy?",
                               v->address->shown);
@@ -334,8 +334,9 @@ static enum outcome call(struct valkey *v, const struct script *script,
                     (unsigned long long)out->fence);
     }
     freeReplyObject(reply);
-    if (outcome == DONE)
-        valkey_wait_answered(v, request, out);
+    /* That a confirmation is refused says nothing about the lock: acquire follows. */
+    if (outcome == DONE && !(script == &script_confirm && *verdict == NO))
+        valkey_wait_answered(v, request, out, &told);
     return outcome;
 }
 

@@ -24,16 +24,27 @@ struct wait {
     uint64_t fence;     /* of the last answer */
     int64_t known_ms;   /* when the lock was last asked about; what follows was so then */
     int64_t left_ms;    /* of its time to live */
-    int64_t longest_ms; /* the most that was ever left */
-    int64_t slow_ms;    /* look again after this, whatever we hear */
-    int64_t pause_ms;   /* ... and after this where we hear nothing */
-    int64_t lazy_ms;    /* look at this moment, because of a message; 0: there was none */
-    bool rung;          /* ask at once */
-    bool granted;       /* the lock was handed to us: to be confirmed */
-    bool woken;         /* something was heard that changes when to look */
-    bool tracked;       /* the server tells us when somebody changes the key */
-    /* What the connection with this number has been asked for (0: none has). */
-    unsigned bell_on, tracking_on, run_on;
+    int64_t longest_ms; /* the most that was ever left of this holder's */
+    bool fenced;        /* the holder got it under that fence */
+    char holder[TOKEN_MAX_BYTES + 1];
+    int64_t slow_ms;  /* look again after this, whatever we hear */
+    int64_t pause_ms; /* ... and after this where we hear nothing */
+    int64_t lazy_ms;  /* look at this moment, because of a message; 0: there was none */
+    bool rung;        /* ask at once */
+    bool granted;     /* the lock was handed to us: to be confirmed */
+    bool woken;       /* something was heard that changes when to look */
+};
+
+/* What the present connection has been asked for, and what it refused. All of it anew for each. */
+struct on_connection {
+    unsigned number; /* of wire_number() */
+    bool bell;       /* it listens to our bell */
+    bool queued;     /* our ticket was given over it, and the lock not handed to us since */
+    bool tracking;   /* it can track keys */
+    bool tracked;    /* it tells us when somebody changes the key */
+    bool run_known;  /* the server on the other end has said which run it is */
+    bool bell_refused, tracking_refused;
+    int64_t retry_ms; /* a server that was busy: have the key tracked from this moment on; or 0 */
 };
 
 struct valkey {
@@ -46,9 +57,9 @@ struct valkey {
      * been so. */
     bool again;
     unsigned attempts;
-    bool pushes;                         /* the server speaks RESP3 */
-    bool bell_refused, tracking_refused; /* the server, or its ACL, has no such thing for us */
+    bool pushes; /* the server speaks RESP3; on a fresh connection: the last one did */
     struct wait wait;
+    struct on_connection on;
 };
 
 /* What a script answers, see scripts/head.lua. */
@@ -86,9 +97,19 @@ const char *valkey_wait_kind(const struct valkey *v);
 /* True if his bell said so: confirming is all he has to ask for. */
 bool valkey_wait_granted(const struct valkey *v, const struct request *request);
 
+/* What the answer to acquire tells beyond struct answer; the texts are empty if it does not. */
+struct place_told {
+    char ticket[TICKET_BYTES];
+    char run[RUN_BYTES];
+};
+
 /* Notes the answer to his question. */
 void valkey_wait_answered(struct valkey *v, const struct request *request,
-                          const struct answer *answer);
+                          const struct answer *answer, const struct place_told *told);
+
+/* Says that the server, spoken to in RESP2 after all, refused the question for our subscription:
+ * true. The connection is then of no use. */
+bool valkey_wait_misled(struct valkey *v, const struct request *request);
 
 /* store_await() */
 enum outcome valkey_await(struct store *store, const struct request *request, int64_t until_ms,

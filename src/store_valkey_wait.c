@@ -39,12 +39,13 @@ enum {
     LAZY_MS = 5,
     RANK_MS = 20,
     RANKS = 3,
-    LATE_MS = 2, /* a lease is over when it is over on the server's clock too */
-    COME_MS = 250
+    LATE_MS = 2,   /* a lease is over when it is over on the server's clock too */
+    COME_MS = 250, /* scripts/queue.lua lets the lock rest for longer than that */
+    RETRY_MS = 1000
 };
 
 static bool polls(const struct valkey *v) {
-    return !v->pushes || v->bell_refused;
+    return !v->pushes || v->on.bell_refused;
 }
 
 const char *valkey_wait_kind(const struct valkey *v) {
@@ -57,16 +58,16 @@ static bool deaf(const struct valkey *v) {
 
     if (polls(v) || (*wait->id && wait->place < 0))
         return true;
-    return v->tracking_refused && wait->place == 0;
+    return v->on.tracking_refused && wait->place == 0;
 }
 
 static bool wants_tracking(const struct valkey *v) {
-    return v->pushes && !v->tracking_refused && v->wait.place == 0 && !v->wait.granted &&
-           (*v->wait.id == '\0' || !v->bell_refused);
+    return !polls(v) && !v->on.tracking_refused && v->wait.place == 0 && !v->wait.granted &&
+           clock_now_ms() >= v->on.retry_ms;
 }
 
 static bool is_tracked(const struct valkey *v) {
-    return v->wait.tracked && v->wait.tracking_on == wire_number(v->wire);
+    return v->on.tracked && v->on.number == wire_number(v->wire);
 }
 
 static enum outcome subscribe(struct valkey *v, const struct request *request,
@@ -79,31 +80,32 @@ static enum outcome subscribe(struct valkey *v, const struct request *request,
     valkey_name_bell(bell_of_all, request->key, "all", v->address->db);
     access_note(v->access, "> SUBSCRIBE %s", bell);
     outcome = wire_send_aside(v->wire, 2, own, why);
+    v->on.bell = true;
     return outcome == DONE ? wire_send_aside(v->wire, 2, all, why) : outcome;
 }
 
-/* Only the GET is remembered (OPTIN): with CACHING YES before a script the server would remember
- * all that the script reads. Keys are remembered by name, whatever the database. */
-static enum outcome track(struct valkey *v, const struct request *request, unsigned number,
-                          struct trouble *why) {
+/* Only what the one command behind CACHING YES reads is remembered (OPTIN): with a script there,
+ * the server would remember all that the script reads. PTTL and not GET, as a foreign value may be
+ * large. Keys are remembered by name, whatever the database. */
+static enum outcome track(struct valkey *v, const struct request *request, struct trouble *why) {
     const char *on[] = {"CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP"};
-    const char *caching[] = {"CLIENT", "CACHING", "YES"}, *get[] = {"GET", request->key};
+    const char *caching[] = {"CLIENT", "CACHING", "YES"}, *read[] = {"PTTL", request->key};
     enum outcome outcome = DONE;
 
-    access_note(v->access, "> CLIENT CACHING YES, GET %s", request->key);
-    if (v->wait.tracking_on != number)
+    access_note(v->access, "> CLIENT CACHING YES, PTTL %s", request->key);
+    if (!v->on.tracking)
         outcome = wire_send_aside(v->wire, 5, on, why);
     if (outcome == DONE)
         outcome = wire_send_aside(v->wire, 3, caching, why);
     if (outcome == DONE)
-        outcome = wire_send_aside(v->wire, 2, get, why);
-    v->wait.tracking_on = number;
-    v->wait.tracked = outcome == DONE;
+        outcome = wire_send_aside(v->wire, 2, read, why);
+    v->on.tracking = true;
+    v->on.tracked = outcome == DONE;
     return outcome;
 }
 
 static int64_t slow_ms(const struct wait *wait) {
-    int64_t most_ms = (wait->place + 1) * (int64_t)SLOW_STEP_MS;
+    int64_t most_ms = ((int64_t)wait->place + 1) * SLOW_STEP_MS;
 
     if (wait->place <= 0 || most_ms > SLOW_MS)
         most_ms = SLOW_MS;
@@ -124,47 +126,75 @@ static void begin(struct valkey *v, const struct request *request) {
 enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
                                  struct trouble *why) {
     enum outcome outcome = wire_connect(v->wire, why);
-    unsigned number = wire_number(v->wire);
 
     begin(v, request);
+    if (v->on.number != wire_number(v->wire))
+        v->on = (struct on_connection){.number = wire_number(v->wire)};
     v->wait.rung = false; /* from here on a bell rings for what this question does not see */
     v->wait.lazy_ms = 0;
     wire_hear(v->wire, &valkey_wait_ears, v);
-    if (outcome == DONE && *v->wait.id && !polls(v) && v->wait.bell_on != number) {
+    if (outcome == DONE && *v->wait.id && !polls(v) && !v->on.bell)
         outcome = subscribe(v, request, why);
-        v->wait.bell_on = number;
-    }
     if (outcome == DONE && wants_tracking(v) && !is_tracked(v))
-        outcome = track(v, request, number, why);
+        outcome = track(v, request, why);
     return outcome;
+}
+
+bool valkey_wait_misled(struct valkey *v, const struct request *request) {
+    if (!request->waits || !v->pushes || wire_hears_pushes(v->wire))
+        return false;
+    v->pushes = false;
+    return v->on.bell;
 }
 
 bool valkey_wait_granted(const struct valkey *v, const struct request *request) {
     return v->wait.granted && strcmp(v->wait.id, request->id) == 0;
 }
 
-void valkey_wait_answered(struct valkey *v, const struct request *request,
-                          const struct answer *answer) {
+/* Notes what the lock is like now. */
+static void know(struct valkey *v, const struct answer *answer) {
     struct wait *wait = &v->wait;
-    int64_t most_ms = wait->pause_ms * 2 < POLL_MOST_MS ? wait->pause_ms * 2 : POLL_MOST_MS;
+    bool same = wait->fence == answer->fence && strcmp(wait->holder, answer->holder) == 0;
 
-    if (v->pushes != wire_hears_pushes(v->wire) && wire_number(v->wire))
-        v->pushes = wire_hears_pushes(v->wire);
-    if (!request->waits)
-        return;
-    /* Another holder: perhaps our own question has handed the lock on, and what we write ourselves
-     * ends our tracking without a word (NOLOOP). */
-    if (wait->fence != answer->fence)
-        wait->tracked = false;
-    wait->fence = answer->fence;
-    wait->place = *wait->id ? answer->place : 0;
-    wait->granted = false;
+    /* Perhaps our own question has handed the lock on, and what we write ourselves ends our
+     * tracking without a word (NOLOOP). */
+    if (!same)
+        v->on.tracked = false;
+    if (!answer->kept) { /* else what is known of the last holder is what counts, if it was lost */
+        if (!same || answer->ttl_ms > wait->longest_ms)
+            wait->longest_ms = answer->ttl_ms;
+        wait->fence = answer->fence;
+        wait->fenced = answer->fenced;
+        text_copy(wait->holder, sizeof wait->holder, answer->holder, strlen(answer->holder));
+    }
     wait->known_ms = answer->asked_ms;
     wait->left_ms = answer->ttl_ms;
-    if (answer->ttl_ms > wait->longest_ms)
-        wait->longest_ms = answer->ttl_ms;
+}
+
+void valkey_wait_answered(struct valkey *v, const struct request *request,
+                          const struct answer *answer, const struct place_told *told) {
+    struct wait *wait = &v->wait;
+
+    v->pushes = wire_hears_pushes(v->wire);
+    if (!request->waits)
+        return;
+    if (!v->pushes && !*wait->holder)
+        access_note(v->access,
+                    "the server does not push (no RESP3): asking again and again instead");
+    if (*told->ticket)
+        text_copy(wait->ticket, sizeof wait->ticket, told->ticket, strlen(told->ticket));
+    if (*told->run) { /* else not asked for, or no permission to say */
+        text_copy(wait->run, sizeof wait->run, told->run, strlen(told->run));
+        v->on.run_known = true;
+    }
+    know(v, answer);
+    wait->place = *wait->id ? answer->place : 0;
+    if (!wait->rung) { /* a bell may ring before the answer to what was asked earlier is read */
+        wait->granted = false;
+        v->on.queued = answer->place >= 0 && !polls(v);
+    }
     wait->slow_ms = slow_ms(wait);
-    wait->pause_ms = most_ms;
+    wait->pause_ms = clock_earlier(wait->pause_ms * 2, POLL_MOST_MS);
 }
 
 /* When to look if nothing is heard. */
@@ -175,8 +205,10 @@ static int64_t look_at(const struct valkey *v) {
     if (deaf(v))
         at_ms = clock_after(wait->known_ms, clock_spread_ms(wait->pause_ms));
     if (wait->place >= 0 && wait->place < RANKS && wait->left_ms && wait->left_ms != TTL_NONE)
-        at_ms = clock_earlier(at_ms, clock_after(wait->known_ms,
-                                                 wait->left_ms + LATE_MS + wait->place * RANK_MS));
+        at_ms = clock_earlier(at_ms, clock_after(clock_after(wait->known_ms, wait->left_ms),
+                                                 LATE_MS + wait->place * RANK_MS));
+    if (wait->place == 0 && v->on.retry_ms)
+        at_ms = clock_earlier(at_ms, v->on.retry_ms);
     return wait->lazy_ms ? clock_earlier(at_ms, wait->lazy_ms) : at_ms;
 }
 
@@ -220,18 +252,25 @@ static void moved(struct wait *wait, int place, int64_t left_ms) {
         wait->longest_ms = left_ms;
 }
 
-static void hear_message(struct wait *wait, const char *text) {
+/* At `at_ms`, unless that was to be sooner anyway. */
+static void look_soon(struct wait *wait, int64_t at_ms) {
+    wait->lazy_ms = wait->lazy_ms ? clock_earlier(wait->lazy_ms, at_ms) : at_ms;
+}
+
+static void hear_message(struct valkey *v, const char *text) {
+    struct wait *wait = &v->wait;
     int64_t now_ms = clock_now_ms();
     unsigned long long left_ms;
 
     if (strcmp(text, "granted") == 0) {
         wait->rung = wait->granted = true;
+        v->on.queued = false;
     } else if (strcmp(text, "come") == 0) {
-        wait->lazy_ms = now_ms + clock_spread_ms(COME_MS);
+        look_soon(wait, now_ms + clock_spread_ms(COME_MS));
     } else if (text_begins(text, "first ") &&
                text_number(text + strlen("first "), TTL_MAX_MS, &left_ms)) {
         moved(wait, 0, (int64_t)left_ms);
-        wait->lazy_ms = now_ms + LAZY_MS;
+        look_soon(wait, now_ms + LAZY_MS);
     } else if ((text_begins(text, "near 1 ") || text_begins(text, "near 2 ")) &&
                text_number(text + strlen("near 1 "), TTL_MAX_MS, &left_ms)) {
         moved(wait, text[strlen("near ")] - '0', (int64_t)left_ms);
@@ -249,12 +288,17 @@ static void on_push(void *arg, const redisReply *push) {
     if (push->elements >= 3 && is_text(push->element[0], "message") &&
         push->element[2]->type == REDIS_REPLY_STRING) {
         access_note(v->access, "< the bell: %.40s", push->element[2]->str);
-        hear_message(&v->wait, push->element[2]->str);
+        hear_message(v, push->element[2]->str);
     } else if (push->elements >= 2 && is_text(push->element[0], "invalidate")) {
         access_note(v->access, "< the key was changed");
-        v->wait.tracked = false;
+        v->on.tracked = false;
         v->wait.rung = v->wait.woken = true;
     }
+}
+
+/* A server that is busy, or starting, says so to everything. */
+static bool is_transient(const char *error) {
+    return refusal_is(error, "BUSY") || refusal_is(error, "LOADING");
 }
 
 static void on_aside(void *arg, const char *command, const redisReply *reply) {
@@ -263,14 +307,20 @@ static void on_aside(void *arg, const char *command, const redisReply *reply) {
     if (reply->type != REDIS_REPLY_ERROR)
         return;
     access_note(v->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
-    if (strcmp(command, "SUBSCRIBE") == 0 && !v->bell_refused) {
-        access_note(v->access, "no channel to listen to: asking again and again instead");
-        v->bell_refused = v->wait.rung = true;
-    } else if (strcmp(command, "CLIENT") == 0 && !v->tracking_refused) {
-        access_note(v->access, "nothing is tracked: the first who waits asks again and again");
-        v->tracking_refused = true;
-    }
     v->wait.woken = true;
+    if (strcmp(command, "SUBSCRIBE") == 0) {
+        if (!v->on.bell_refused)
+            access_note(v->access, "no channel to listen to: asking again and again instead");
+        v->on.bell_refused = v->wait.rung = true;
+        return;
+    }
+    /* CLIENT, or the PTTL behind it: in any case the key is not tracked. */
+    v->on.tracked = false;
+    v->on.retry_ms = clock_now_ms() + RETRY_MS;
+    if (is_transient(reply->str) || v->on.tracking_refused)
+        return;
+    access_note(v->access, "nothing is tracked: the first who waits asks again and again");
+    v->on.tracking_refused = true;
 }
 
 const struct wire_ears valkey_wait_ears = {.on_push = on_push, .on_aside = on_aside};

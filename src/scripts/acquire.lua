@@ -1,10 +1,12 @@
 -- with note queue
 -- Take the lock if it is free and nobody waits for it who came earlier.
 -- ARGV 4: words with a comma between: 'again' (a re-send), 'endless' (it will be confirmed without
---   expiry), 'bell' or 'poll' (if held, wait: join the queue as such a waiter, or stay in it)
+--   expiry), 'fenced' (see 10), 'here' (nobody can have dropped the ticket: the connection that it was
+--   given over is still there, and the lock has not been handed to it since), 'bell' or 'poll' (if held, wait: join the queue as such a waiter, or stay in it)
 -- ARGV 6 attempt: how often this acquire was sent before without an answer   7 ticket of an earlier
 --   answer, or empty   8 ms to leave the lock alone if the server was started anew and has lost
---   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty
+--   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty   10 the last
+--   fence as the caller knows it ('fenced' among the words: that of the holder), or 0
 -- Adds to the answer: ticket, place in the queue (0: first; -1: not in it), run.
 local function has(word) return string.find(ARGV[4], word, 1, true) end
 local attempt, ticket, run = tonumber(ARGV[6]), ARGV[7], ''
@@ -32,14 +34,27 @@ end
 -- A withdrawal, or a later copy, has overtaken this request. Nobody waits for its answer any more.
 if spent and spent > attempt then return answer(WITHDRAWN, '', -1, run) end
 
--- The server was started anew and does not know the lock: it has lost it, and the holder goes on
--- under a lease that is good. Once for each run of the server, and for all who wait.
+-- The server was started anew and does not know the lock: if it has lost it, the holder goes on
+-- under a lease that is good. Once for each run of the server, and for all who wait. It has not lost
+-- it if it knows that it was given back: the last grant noted is the holder's, or a later one, and
+-- not open any more. Then it rests only until those who came earlier are connected again.
+local known = tonumber(last) or 0
 if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot then
-  pause = string.format('%.0f', now_ms + ARGV[8])
-  call('HSET', fences, 'pause', pause, 'boot', run)
-  call('PEXPIRE', fences, MONTH)
+  local heard = tonumber(ARGV[10])
+  if granted or known < heard or (known == heard and not has('fenced')) then
+    rest(tonumber(ARGV[8]), 'boot', run)
+  else
+    rest(LOST_MS, 'boot', run)
+  end
 end
-local paused = not held and pause and tonumber(pause) > now_ms
+-- The queue was lost (FLUSHALL, DEL): all come back, each at a moment of his own, and none takes the
+-- lock before those who came earlier are there again.
+if not held and ticket ~= '' and not is_paused() and try('ZSCORE', queue, id) == false and
+  (has('here') or known < tonumber(ARGV[10]) or try('HEXISTS', waiters, id) == 1) then
+  rest(LOST_MS)
+  try('PUBLISH', bell('all'), 'come')
+end
+local paused = not held and is_paused()
 if not held and not paused then
   local it = first()
   if not it or it.id == id then
@@ -56,8 +71,6 @@ if not held and not paused then
     if it then forget(id) end
     call('SET', lock, token, 'PX', ARGV[3])
     if it then ring_first(ms) end
-    -- He was in a queue, and it is gone (FLUSHALL): nobody else could be told.
-    if not it and ticket ~= '' then try('PUBLISH', bell('all'), 'come') end
     return answer(YES, '', -1, run)
   end
   -- Nobody who comes later is served first.
@@ -74,7 +87,9 @@ if kind then
     ticket = try('ZSCORE', queue, id) or string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
   end
   local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
-  if line and try('HSET', waiters, id, is) and try('ZADD', queue, 'NX', ticket, id) then
+  if line and try('HSET', waiters, id, is) and not try('ZADD', queue, 'NX', ticket, id) then
+    try('HDEL', waiters, id)
+  elseif line then
     place = try('ZRANK', queue, id) or -1
     try('PEXPIRE', waiters, QUEUE_MS)
     try('PEXPIRE', queue, QUEUE_MS)

@@ -4,7 +4,7 @@
 --       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS TOKEN'
 -- ARGV  1 token   2 request id   3 milliseconds   4 depends   5 database, empty for 0
 --       6 and more: see the script
--- Verdicts: the enum of the same names in store_valkey.c.
+-- Verdicts: the enum of the same names in store_valkey_part.h.
 -- The fence hash: fence (the last one given), grant (id of the acquire that got it), extend (id of
 -- the last extend), freed (ids of grants given back on purpose by another process than the
 -- holder), holder (SHA1 of the token that got it), claim (how many hand-overs in a row, the last

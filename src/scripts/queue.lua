@@ -6,6 +6,8 @@
 -- lock, if nobody gives it back, is free in MS), 'near PLACE MS' (the same, but PLACE others are
 -- before you); on the bell of all: 'come' (the queue was lost).
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
+-- After the queue was lost, longer than the COME_MS of store_valkey_wait.c.
+local LOST_MS = 300
 local MOST_CLAIM_MS, LEAST_CLAIM_MS = 2000, 100
 local now_us, now_ms
 do
@@ -19,9 +21,26 @@ local function bell(of)
   return string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':' .. of
 end
 
+-- No vlock takes the lock for `left` ms, free as it is.
+local function rest(left, ...)
+  pause = string.format('%.0f', now_ms + left)
+  if not try('HSET', fences, 'pause', pause, ...) then return false end
+  try('PEXPIRE', fences, MONTH)
+  return true
+end
+
+local function is_paused() return (tonumber(pause) or 0) > now_ms end
+
+-- An id without its entry: the entries were lost (evicted, deleted). Nobody is dead because of that,
+-- but nobody can be told by name.
+local lost = false
+
 local function waiter(of)
   local line = try('HGET', waiters, of)
-  if not line then return nil end
+  if not line then
+    lost = true
+    return nil
+  end
   local kind, seen, ttl, to = string.match(line, '^(%a) (%d+) (%d+) (.+)$')
   return kind and {id = of, kind = kind, seen = tonumber(seen), ms = tonumber(ttl), token = to,
                    line = line}
@@ -122,6 +141,7 @@ end
 -- The holder gives the lock up. True if somebody has it now.
 local function let_go()
   if hand_over() then return true end
+  if lost and rest(LOST_MS) then try('PUBLISH', bell('all'), 'come') end
   -- What was given back is not recovered. (First, as it takes no memory: a script that has written
   -- something is not refused the rest when the server's memory is full.)
   try('HDEL', fences, 'grant', 'claim', 'handing')

@@ -3,8 +3,11 @@
 -- become somebody else's. ARGV 4 is 'tell' when the holder is a live process other than the
 -- caller: its next renewal then finds out that this was done on purpose.
 -- Between one holder and the next stands this script: it reads and answers no more than it needs.
+-- The holder itself comes with its id: a copy of its release that comes late, or again, must not hit
+-- another one who was given the same token.
 last, handing, granted, freed = unpack(call('HMGET', fences, 'fence', 'handing', 'grant', 'freed'))
-if not ours then
+handing = tonumber(handing)
+if not ours or (id ~= '' and granted and granted ~= id) then
   local bits = id ~= '' and freed and string.find(freed, id, 1, true) and 1 or 0
   return {NO, last or '0', call('PTTL', lock), held and string.sub(held, 1, 512) or '', bits}
 end
@@ -19,7 +22,7 @@ end
 local UNBROKEN_MS, PAUSE_MS = 1000, 150
 if handing and now_ms - handing > UNBROKEN_MS and first() then
   try('HDEL', fences, 'grant', 'handing')
-  if try('HSET', fences, 'pause', string.format('%.0f', now_ms + PAUSE_MS)) then
+  if rest(PAUSE_MS) then
     call('DEL', lock)
     ring_first(PAUSE_MS)
     ring_near(PAUSE_MS)

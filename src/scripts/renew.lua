@@ -1,7 +1,8 @@
 -- with note
 -- Set what is left to ms unless more is left: a renewal never shortens what an extend gave, and
 -- a lock that somebody made endless stays so.
-if not ours then return answer(NO) end
+-- (Another one may have been given the same token.)
+if not ours or (granted and granted ~= id) then return answer(NO) end
 local left = call('PTTL', lock)
 if left >= 0 and left < ms then call('PEXPIRE', lock, ARGV[3]) end
 redis.pcall('PEXPIRE', fences, MONTH)
