@@ -11,10 +11,11 @@ static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct
     char id[REQUEST_ID_BYTES + 1], holder[HOLDER_BYTES];
     /* Under `vlock run` the lease is not shortened: run trusts what the store told it. */
     enum request_kind set = held_has(ctx->name, ctx->token) ? ASK_RENEW : ASK_RESET;
-    struct request request = {.kind = replace ? set : ASK_EXTEND,
+    enum request_kind kind = replace ? set : ASK_EXTEND;
+    struct request request = {.kind = kind,
                               .key = ctx->key,
                               .token = ctx->token,
-                              .id = id,
+                              .id = kind == ASK_RENEW ? NULL : id, /* run's own is not ours */
                               .ttl_ms = ms};
     struct answer answer;
     enum outcome outcome = token_make_id(id, why);

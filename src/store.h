@@ -72,9 +72,10 @@ struct request {
     const char *token; /* 1 to TOKEN_MAX_BYTES bytes; ASK_PEEK: NULL, or the one that is
                           asked for */
     const char *id;    /* REQUEST_ID_BYTES hex digits, the same in every re-send of one request, and
-                          in all that one who waits asks. ASK_WITHDRAW, ASK_RENEW: that of the
-                          acquire that is undone or kept. ASK_RELEASE: that of the acquire if the
-                          holder itself asks, else NULL */
+                          in all that one who waits asks. ASK_WITHDRAW: that of the
+                          acquire that is undone. ASK_RELEASE, ASK_RENEW: that of the acquire if the
+                          holder itself asks (another one may have been given the same token),
+                          else NULL */
     int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
     uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
     bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an

@@ -82,7 +82,7 @@ PY
     for script in $(scripts) note queue; do code "$script"; done >"$BATS_TEST_TMPDIR/code"
     tr -d '\n' <"$BATS_TEST_TMPDIR/code" | grep -o "'HMGET', fences[^)]*" | grep -o "'[a-z]*'" |
         tr -d "'" | sort -u >"$BATS_TEST_TMPDIR/read"
-    grep -o "'H\(SET\|DEL\)', fences.*\|keep('.*\|note_grant(it.*" "$BATS_TEST_TMPDIR/code" |
+    grep -o "'H\(SET\|DEL\)', fences.*\|keep('.*\|note_grant(it.*\|rest([^)]*)" "$BATS_TEST_TMPDIR/code" |
         grep -o "'[a-z]\+'" | tr -d "'" | sort -u >"$BATS_TEST_TMPDIR/written"
     [ -s "$BATS_TEST_TMPDIR/written" ]
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/read"

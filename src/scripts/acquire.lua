@@ -49,8 +49,8 @@ if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot 
 end
 -- The queue was lost (FLUSHALL, DEL): all come back, each at a moment of his own, and none takes the
 -- lock before those who came earlier are there again.
-if not held and ticket ~= '' and not is_paused() and try('ZSCORE', queue, id) == false and
-  (has('here') or known < tonumber(ARGV[10]) or try('HEXISTS', waiters, id) == 1) then
+if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == false and
+  (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id)) then
   rest(LOST_MS)
   try('PUBLISH', bell('all'), 'come')
 end
@@ -83,8 +83,11 @@ if kind then
   local line = try('ZRANGE', queue, '-1', '-1', 'WITHSCORES')
   if line and ticket ~= '' and not line[1] then try('PUBLISH', bell('all'), 'come') end
   -- A re-send of the first question finds its ticket there.
-  if line and ticket == '' then
-    ticket = try('ZSCORE', queue, id) or string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
+  local at = line and ticket == '' and try('ZRANK', queue, id)
+  if at then
+    ticket = try('ZRANGE', queue, at, at, 'WITHSCORES')[2]
+  elseif line and ticket == '' then
+    ticket = string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
   end
   local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
   if line and try('HSET', waiters, id, is) and not try('ZADD', queue, 'NX', ticket, id) then
