@@ -439,6 +439,10 @@ inline ask(c, k) {
        if
        :: mark[c] > q_attempt[AT(c, k)] -> answer(c, k, REFUSED)
        :: else ->
+          if /* the queue was lost: all come back before the first takes the lock */
+          :: flushed && tk && !score[c] && !lock && !paused -> paused = true; come_all(c)
+          :: else
+          fi;
           if
           :: !lock && !paused -> find_first()
           :: else -> first = STRANGER
@@ -459,7 +463,6 @@ inline ask(c, k) {
              score[c] = 0;
              if
              :: was_first -> ring_first()
-             :: !was_first && tk -> come_all(c) /* the queue was lost */
              :: else
              fi;
              answer(c, k, YES)
