@@ -207,7 +207,7 @@ static void copy_token(char token[TOKEN_MAX_BYTES + 1], const char *bytes, size_
             token[i] = '?';
 }
 
-/* What every script answers: see answer() in scripts/head.lua. False if it is not that. */
+/* What every script answers: see answer() in scripts/note.lua. False if it is not that. */
 static bool read_answer(const redisReply *reply, enum verdict *verdict, struct answer *out) {
     redisReply **part = reply->element;
     struct answer read = {.asked_ms = out->asked_ms, .place = -1};

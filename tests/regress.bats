@@ -444,3 +444,57 @@ PY
         is_free "$K"
     done
 }
+
+queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
+
+@test "a release whose reply was lost does not free the lock of the next one with the same token" {
+    start_server valkey
+    start_proxy
+    export VLOCK_URL=redis://127.0.0.1:$PORT
+    background env VLOCK_URL="$PROXY_URL" "$VLOCK_BIN" run -t 60s --token T "$K" -- \
+        sh -c ': >one; while [ ! -e go ]; do sleep 0.02; done'
+    first=$!
+    until_true 10 test -e one
+    background "$VLOCK_BIN" run -t 60s --token T "$K" -- \
+        sh -c ': >two; while [ ! -e go2 ]; do sleep 0.02; done'
+    second=$!
+    until_true 10 queued 1
+    rule cut 2 rst
+    : >go
+    ends 0 "$first"
+    has "$PROXY/log" fired
+    until_true 10 test -e two
+    held_by "$K" T
+    gives 75 acquire -n --token U "$K"
+    : >go2
+    ends 0 "$second"
+    is_free "$K"
+}
+
+@test "the lease of one is not renewed by another one with the same token" {
+    start_server valkey
+    export VLOCK_URL=redis://127.0.0.1:$PORT STORE=valkey
+    background "$VLOCK_BIN" run -t 3s --token T "$K" -- sleep 20
+    first=$!
+    until_true 10 is_held "$K"
+    gives 0 break --yes "$K"
+    gives 0 -q acquire -t 60s --token T "$K"
+    ends 79 "$first"
+    held_by "$K" T
+}
+
+@test "an acquire that was stopped for longer than its lease hands nothing over" {
+    start_server valkey
+    start_proxy
+    export VLOCK_URL=$PROXY_URL STORE=valkey
+    rule delay 700
+    background "$VLOCK_BIN" -q acquire -t 1s "$K"
+    pid=$!
+    until_true 10 is_held "$K"
+    kill -STOP "$pid"
+    until_true 10 is_free "$K"
+    kill -CONT "$pid"
+    ends 79 "$pid"
+    [ ! -s out ]
+    has err 'lease was over'
+}

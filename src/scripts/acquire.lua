@@ -1,8 +1,9 @@
 -- with note queue
 -- Take the lock if it is free and nobody waits for it who came earlier.
 -- ARGV 4: words with a comma between: 'again' (a re-send), 'endless' (it will be confirmed without
---   expiry), 'fenced' (see 10), 'here' (nobody can have dropped the ticket: the connection that it was
---   given over is still there, and the lock has not been handed to it since), 'bell' or 'poll' (if held, wait: join the queue as such a waiter, or stay in it)
+--   expiry), 'fenced' (see 10), 'here' (nobody can have dropped the ticket: the connection that it
+--   was given over is still there, and the lock has not been handed to it since), 'bell' or 'poll'
+--   (if held, wait: join the queue as such a waiter, or stay in it)
 -- ARGV 6 attempt: how often this acquire was sent before without an answer   7 ticket of an earlier
 --   answer, or empty   8 ms to leave the lock alone if the server was started anew and has lost
 --   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty   10 the last
@@ -35,9 +36,9 @@ end
 if spent and spent > attempt then return answer(WITHDRAWN, '', -1, run) end
 
 -- The server was started anew and does not know the lock: if it has lost it, the holder goes on
--- under a lease that is good. Once for each run of the server, and for all who wait. It has not lost
--- it if it knows that it was given back: the last grant noted is the holder's, or a later one, and
--- not open any more. Then it rests only until those who came earlier are connected again.
+-- under a lease that is good. Once for each run of the server, and for all who wait. It has not
+-- lost it if it knows that it was given back: the last grant noted is the holder's, or a later one,
+-- and not open any more. Then it rests only until those who came earlier are connected again.
 local known = tonumber(last) or 0
 if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot then
   local heard = tonumber(ARGV[10])
@@ -47,8 +48,8 @@ if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot 
     rest(LOST_MS, 'boot', run)
   end
 end
--- The queue was lost (FLUSHALL, DEL): all come back, each at a moment of his own, and none takes the
--- lock before those who came earlier are there again.
+-- The queue was lost (FLUSHALL, DEL): all come back, each at a moment of his own, and none takes
+-- the lock before those who came earlier are there again.
 if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == false and
   (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id)) then
   rest(LOST_MS)
@@ -85,7 +86,8 @@ if kind then
   -- A re-send of the first question finds its ticket there.
   local at = line and ticket == '' and try('ZRANK', queue, id)
   if at then
-    ticket = try('ZRANGE', queue, at, at, 'WITHSCORES')[2]
+    local found = try('ZRANGE', queue, at, at, 'WITHSCORES')
+    ticket = found and found[2] or ''
   elseif line and ticket == '' then
     ticket = string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
   end

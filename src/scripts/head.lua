@@ -44,5 +44,5 @@ local ours = held == token
 local last, granted, extended, freed, holder, claim, handing, pause, boot
 
 -- What every script answers: verdict, last fence, ms left (-1 no expiry, -2 free), what the lock
--- holds, bits (1: it was given back on purpose, 2: the last fence is the holder's, 4: free, but kept
--- for others); then what a script has to add.
+-- holds, bits (1: it was given back on purpose, 2: the last fence is the holder's, 4: free, but
+-- kept for others); then what a script has to add.

@@ -31,8 +31,8 @@ end
 
 local function is_paused() return (tonumber(pause) or 0) > now_ms end
 
--- An id without its entry: the entries were lost (evicted, deleted). Nobody is dead because of that,
--- but nobody can be told by name.
+-- An id without its entry: the entries were lost (evicted, deleted). Nobody is dead because of
+-- that, but nobody can be told by name.
 local lost = false
 
 local function waiter(of)

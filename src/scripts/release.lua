@@ -3,8 +3,8 @@
 -- become somebody else's. ARGV 4 is 'tell' when the holder is a live process other than the
 -- caller: its next renewal then finds out that this was done on purpose.
 -- Between one holder and the next stands this script: it reads and answers no more than it needs.
--- The holder itself comes with its id: a copy of its release that comes late, or again, must not hit
--- another one who was given the same token.
+-- The holder itself comes with its id: a copy of its release that comes late, or again, must not
+-- hit another one who was given the same token.
 last, handing, granted, freed = unpack(call('HMGET', fences, 'fence', 'handing', 'grant', 'freed'))
 handing = tonumber(handing)
 if not ours or (id ~= '' and granted and granted ~= id) then
