@@ -451,6 +451,7 @@ queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
     start_server valkey
     start_proxy
     export VLOCK_URL=redis://127.0.0.1:$PORT
+    gives 0 run "$K" true # the script is loaded: its first copy is carried out
     background env VLOCK_URL="$PROXY_URL" "$VLOCK_BIN" run -t 60s --token T "$K" -- \
         sh -c ': >one; while [ ! -e go ]; do sleep 0.02; done'
     first=$!
