@@ -72,6 +72,11 @@ bool refusal_is(const char *error, const char *code) {
     return strncmp(at, code, length) == 0 && (at[length] == ' ' || at[length] == '\0');
 }
 
+bool refusal_may_pass(const char *error) {
+    return refusal_is(error, "OOM") || refusal_is(error, "MISCONF") ||
+           refusal_is(error, "READONLY");
+}
+
 static const struct refusal *find(const char *error) {
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
         if (refusal_is(error, refusals[i].code))

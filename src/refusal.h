@@ -12,6 +12,11 @@
 enum outcome refusal_say(struct trouble *why, const char *address, const char *request,
                          const char *error);
 
+/* True for an error that lasts until somebody has done something about it, but does not speak
+ * against those who wait: a server that takes no writes for want of memory or disk, or because it
+ * is being replaced. */
+bool refusal_may_pass(const char *error);
+
 /* How many bytes of `error` may be shown: not the arguments that some errors repeat. */
 int refusal_length(const char *error);
 

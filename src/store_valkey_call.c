@@ -325,6 +325,8 @@ static enum outcome call(struct valkey *v, const struct script *script,
     } else if (reply->type == REDIS_REPLY_ERROR) {
         access_note(v->access, "< %.*s", refusal_length(reply->str), reply->str);
         outcome = refusal_say(why, v->address->shown, script->name, reply->str);
+        if (request->waits && why && refusal_may_pass(reply->str))
+            why->status = EXIT_UNREACHABLE; /* so it is asked again until the wait is over */
     } else if (!read_all(request, reply, verdict, out, &told)) {
         outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
                               "%s answered something that is no lock's answer: is it a proxy?",

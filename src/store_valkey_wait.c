@@ -156,11 +156,11 @@ static void know(struct valkey *v, const struct answer *answer) {
     struct wait *wait = &v->wait;
     bool same = wait->fence == answer->fence && strcmp(wait->holder, answer->holder) == 0;
 
-    /* Perhaps our own question has handed the lock on, and what we write ourselves ends our
-     * tracking without a word (NOLOOP). */
-    if (!same)
-        v->on.tracked = false;
     if (!answer->kept) { /* else what is known of the last holder is what counts, if it was lost */
+        /* Perhaps our own question has handed the lock on, and what we write ourselves ends our
+         * tracking without a word (NOLOOP). */
+        if (!same)
+            v->on.tracked = false;
         if (!same || answer->ttl_ms > wait->longest_ms)
             wait->longest_ms = answer->ttl_ms;
         wait->fence = answer->fence;
