@@ -125,7 +125,9 @@ by_another="cli set \$K another-holders-token px 60000 >/dev/null"
     }
     setup_proxied
     for n in {1..11}; do
-        for fault in cut all before; do survives_waiting "$fault $n rst"; done
+        survives_waiting "cut $n rst"
+        ((n % 3)) || survives_waiting "all $n rst"
+        ((n % 3 != 1)) || survives_waiting "before $n rst"
     done
 }
 

@@ -88,8 +88,8 @@ asked() {
 }
 
 # The files for one build, one a line, long ones first, which leaves no processor idle at the
-# end. The style of the source, and the model, are the same for each build; what takes long is run
-# on a second kind of server for the first build only.
+# end. The style of the source, and the model, are the same for each build; the second kind of
+# server is for the first one only.
 files() {
     build=$1
     shift
@@ -97,8 +97,7 @@ files() {
     ls -LS "$PWD/build/$build/tests/unit"/unit_* "$here"/*.bats 2>/dev/null |
         while read -r file; do
             case ${file##*/} in
-                style.bats | model.bats | operator@redis.bats | protocol@redis.bats | \
-                    races@redis.bats | waiting@redis.bats | wakeup@redis.bats)
+                style.bats | model.bats | *@redis.bats)
                     [ "$build" = "${builds%% *}" ] || continue
                     ;;
                 *.bats) ;;

@@ -146,13 +146,14 @@ PY
 }
 
 @test "a lock whose vlock was killed is succeeded when its lease ends" {
-    background "$VLOCK_BIN" run -t 2s "$K" -- sleep 600
+    background "$VLOCK_BIN" run -t 2s "$K" -- sh -c 'echo $$ >cmd; exec sleep 600'
     holder=$!
-    until_true 10 is_held "$K"
+    until_true 10 test -s cmd
     stand 1
     stand 2
     kill -KILL "$holder"
     all_served 1 2
+    kill "$(<cmd)" # nobody else does
 }
 
 @test "the holder vanished, and so did those who were first in line: the next is not forgotten" {
