@@ -164,6 +164,12 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
     return outcome;
 }
 
+enum outcome lock_watch(struct lock *lock, int64_t until_ms, bool *suspect, struct trouble *why) {
+    struct request request = request_for(lock, ASK_RENEW);
+
+    return store_watch(lock->store, &request, until_ms, suspect, why);
+}
+
 enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                           struct trouble *why) {
     struct request request = request_for(lock, ASK_RELEASE);

@@ -46,6 +46,11 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                         struct trouble *why);
 
+/* Sleeps until it is worth calling lock_renew() before its time, as something may have been done to
+ * the lock: *suspect. Else until `until_ms` (CLOCK_NEVER: for ever). See store_watch(). DONE,
+ * STOPPED. */
+enum outcome lock_watch(struct lock *lock, int64_t until_ms, bool *suspect, struct trouble *why);
+
 /* Gives back what lock_acquire() took. As lock_renew(). */
 enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                           struct trouble *why);

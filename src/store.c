@@ -27,6 +27,11 @@ enum outcome store_await(struct store *store, const struct request *request, int
     return store->kind->await(store, request, until_ms, why);
 }
 
+enum outcome store_watch(struct store *store, const struct request *request, int64_t until_ms,
+                         bool *suspect, struct trouble *why) {
+    return store->kind->watch(store, request, until_ms, suspect, why);
+}
+
 void store_close(struct store *store) {
     if (store)
         store->kind->close(store);

@@ -18,6 +18,9 @@
  * The store remembers the place, for one acquire at a time, by its id; it outlives a broken
  * connection. ASK_WITHDRAW gives it up.
  *
+ * Holding. Whoever holds a lock sleeps in store_watch() between two renewals, so that it knows at
+ * once that the lock was taken from it.
+ *
  * How to add a kind: a file store_KIND.c that fills a `struct store_kind` at its foot, a kind
  * in address.h, and a row in store.c. */
 #ifndef VLOCK_STORE_H
@@ -131,6 +134,8 @@ struct store_kind {
                         struct answer *out, struct trouble *why);
     enum outcome (*await)(struct store *, const struct request *, int64_t until_ms,
                           struct trouble *why);
+    enum outcome (*watch)(struct store *, const struct request *, int64_t until_ms, bool *suspect,
+                          struct trouble *why);
     void (*close)(struct store *);
 };
 
@@ -155,6 +160,14 @@ enum outcome store_ask(struct store *store, const struct request *request, int64
  * `until_ms`. DONE: ask again, or look at the clock. STOPPED. */
 enum outcome store_await(struct store *store, const struct request *request, int64_t until_ms,
                          struct trouble *why);
+
+/* For the holder: sleeps until it is worth asking (the ASK_RENEW `request`) before its time, because
+ * the lock may have been broken, deleted or taken over, or because nothing would tell any more (the
+ * connection broke); at most until `until_ms`. *suspect: ask now. The first call after an ask also
+ * begins to watch (on the wire: without sleeping for an answer); nothing is done for it before.
+ * Where nothing can be watched it only sleeps. DONE, STOPPED (the loop's handler). */
+enum outcome store_watch(struct store *store, const struct request *request, int64_t until_ms,
+                         bool *suspect, struct trouble *why);
 
 void store_close(struct store *store);
 

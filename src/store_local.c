@@ -188,6 +188,17 @@ static enum outcome ask(struct store *base, const struct request *request, int64
     return outcome;
 }
 
+static enum outcome watch(struct store *base, const struct request *request, int64_t until_ms,
+                          bool *suspect, struct trouble *why) {
+    struct local_store *store = (struct local_store *)base;
+
+    (void)request;
+    if (loop_sleep(store->loop, until_ms) == WAKE_STOP)
+        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
+    *suspect = false;
+    return DONE;
+}
+
 static void close_store(struct store *base) {
     struct local_store *store = (struct local_store *)base;
 
@@ -230,5 +241,6 @@ const struct store_kind store_local = {
     .open = open_store,
     .ask = ask,
     .await = local_await,
+    .watch = watch,
     .close = close_store,
 };

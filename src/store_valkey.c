@@ -182,6 +182,17 @@ static enum outcome valkey_ask(struct store *store, const struct request *reques
     }
 }
 
+static enum outcome valkey_watch(struct store *store, const struct request *request,
+                                 int64_t until_ms, bool *suspect, struct trouble *why) {
+    struct valkey *v = (struct valkey *)store;
+
+    (void)request;
+    if (loop_sleep(v->loop, until_ms) == WAKE_STOP)
+        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
+    *suspect = false;
+    return DONE;
+}
+
 static void valkey_close(struct store *store) {
     struct valkey *v = (struct valkey *)store;
 
@@ -212,5 +223,6 @@ const struct store_kind store_valkey = {
     .open = valkey_open,
     .ask = valkey_ask,
     .await = valkey_await,
+    .watch = valkey_watch,
     .close = valkey_close,
 };
