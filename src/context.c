@@ -83,25 +83,13 @@ static const char *option_or_variable(const struct context *ctx, enum option opt
     return value;
 }
 
-/* `status` tells where the value came from: EXIT_USAGE the option, EXIT_CONFIG its variable. */
-static enum outcome bad_duration(enum option option, const char *value, enum exit_status status,
-                                 struct trouble *why) {
-    const struct option_row *row = &option_rows[option];
-    bool flag = status == EXIT_USAGE;
-
-    return trouble_say(why, FAILED, status,
-                       "bad %s '%s' in %s%s: use a number with ms, s, m, h or d, as in 1.5s or "
-                       "1h30m",
-                       row->argument, value, flag ? "--" : "", flag ? row->name : row->variable);
-}
-
 static enum outcome timeout(const struct context *ctx, enum option option, int64_t *ms,
                             struct trouble *why) {
     const char *value = ctx->options->value[option];
     int64_t read = DEFAULT_TIMEOUT_MS;
 
     if (value && (!duration_parse(value, &read) || read == 0))
-        return bad_duration(option, value, EXIT_USAGE, why);
+        return options_bad_duration(option, value, EXIT_USAGE, why);
     *ms = read;
     return DONE;
 }
@@ -331,7 +319,7 @@ enum outcome context_ttl(const struct context *ctx, int64_t *ttl_ms, bool *given
     if (value && strcmp(value, "none") == 0)
         read = TTL_NONE;
     else if (value && (!duration_parse(value, &read) || read == 0))
-        return bad_duration(OPT_TTL, value, status, why);
+        return options_bad_duration(OPT_TTL, value, status, why);
     *ttl_ms = read;
     *given = value != NULL;
     return DONE;
@@ -347,7 +335,7 @@ enum outcome context_wait(const struct context *ctx, int64_t *wait_ms, struct tr
     if (ctx->options->value[OPT_NONBLOCK])
         read = 0;
     else if (value && !duration_parse(value, &read))
-        return bad_duration(OPT_WAIT, value, status, why);
+        return options_bad_duration(OPT_WAIT, value, status, why);
     *wait_ms = read;
     return DONE;
 }

@@ -37,6 +37,19 @@ bool held_has(const char *name, const char *token) {
     return false;
 }
 
+bool held_token(const char *name, char *out, size_t bytes) {
+    const char *entry = getenv("VLOCK_HELD");
+    char of[NAME_MAX_BYTES + 1], each[TOKEN_MAX_BYTES + 1], last[TOKEN_MAX_BYTES + 1] = "";
+    bool well_formed;
+
+    while (entry) {
+        entry = next_entry(entry, &well_formed, of, each);
+        if (well_formed && strcmp(of, name) == 0)
+            memcpy(last, each, sizeof last);
+    }
+    return *last && strlen(last) < bytes && text_copy(out, bytes, last, strlen(last));
+}
+
 enum outcome held_check(struct trouble *why) {
     const char *entry = getenv("VLOCK_HELD");
     char of[NAME_MAX_BYTES + 1], each[TOKEN_MAX_BYTES + 1];

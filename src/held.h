@@ -7,11 +7,16 @@
 #define VLOCK_HELD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "trouble.h"
 
 /* True if the environment's VLOCK_HELD has the lock NAME with this token. */
 bool held_has(const char *name, const char *token);
+
+/* Copies the token that the innermost of them has for the lock NAME to `out`, of `bytes` bytes
+ * with the NUL. False, `out` untouched, if there is none, or no room for it. */
+bool held_token(const char *name, char *out, size_t bytes);
 
 /* FAILED/78 if VLOCK_HELD is there and malformed. */
 enum outcome held_check(struct trouble *why);

@@ -32,7 +32,18 @@ void lease_retry(struct lease *lease, int64_t now_ms) {
 }
 
 int64_t lease_kill_after_ms(const struct lease *lease) {
+    if (lease->kill_after_ms > 0)
+        return lease->kill_after_ms;
     return within(lease->ttl_ms / 6, 0, MOST_KILL_AFTER_MS);
+}
+
+int64_t lease_longest_kill_after_ms(int64_t ttl_ms) {
+    struct lease lease = {0};
+
+    if (ttl_ms == TTL_NONE)
+        return TTL_MAX_MS;
+    lease_given(&lease, ttl_ms, 0, ttl_ms, false);
+    return lease_kill_at(&lease) - ttl_ms / 2;
 }
 
 int64_t lease_kill_at(const struct lease *lease) {

@@ -31,6 +31,22 @@ const struct option_row option_rows[OPTIONS] = {
                      "set the time to live to DUR instead of adding it"},
     [OPT_RECOVER] = {0, "recover", NULL, NULL, NULL, FOR_REACQUIRE,
                      "take a lapsed lock again if no vlock has held it since"},
+    [OPT_SIGNAL] = {0, "signal", "SIG", NULL, "TERM INT HUP QUIT USR1 USR2 ALRM KILL",
+                    FOR_RUN | ONCE, "what to stop CMD with (default TERM)"},
+    [OPT_KILL_AFTER] = {0, "kill-after", "DUR", NULL, NULL, FOR_RUN | ONCE,
+                        "from that to KILL (default: a sixth of the TTL, at most 5s)"},
+    [OPT_MAX_RUNTIME] = {0, "max-runtime", "DUR", NULL, NULL, FOR_RUN | ONCE,
+                         "stop CMD after DUR, and exit 124"},
+    [OPT_HOLD_FOR] = {0, "hold-for", "DUR", NULL, NULL, FOR_RUN | ONCE,
+                      "keep the lock until DUR after it was taken, whatever becomes of CMD"},
+    [OPT_LEAVE_CHILDREN] = {0, "leave-children", NULL, NULL, NULL, FOR_RUN,
+                            "let what CMD leaves in the background live on"},
+    [OPT_REENTER] = {0, "reenter", NULL, NULL, NULL, FOR_RUN,
+                     "if a command around this one holds the lock, run CMD under that"},
+    [OPT_ON_LOST] = {0, "on-lost", "WHAT", NULL, "stop warn exec:", FOR_RUN | ONCE,
+                     "lock lost: stop CMD (default), only warn, or stop it and exec:CMD"},
+    [OPT_KEEP_ALIVE] = {0, "keep-alive", "PID", NULL, NULL, FOR_ACQUIRE | ONCE,
+                        "renew in the background; give the lock back when process PID ends"},
     [OPT_JSON] = {0, "json", NULL, NULL, NULL, FOR_STATUS, "print one JSON object"},
     [OPT_FENCE] = {0, "fence", "N", NULL, NULL, FOR_BREAK,
                    "break it only if its fence, as status shows it, is N"},
@@ -65,13 +81,14 @@ const struct option_row option_rows[OPTIONS] = {
 static const struct {
     const char *word, *hint;
 } hints[] = {
-    {"timeout", "to bound the wait: -w DUR; one connection: --connect-timeout DUR"},
+    {"timeout", "to bound the wait: -w DUR; CMD: --max-runtime DUR; one connection: "
+                "--connect-timeout DUR"},
     {"c", "to run a shell command: vlock run NAME -- sh -c 'COMMAND'"},
     {"command", "to run a shell command: vlock run NAME -- sh -c 'COMMAND'"},
     {"x", "locks are exclusive anyway: leave it out"},
     {"exclusive", "locks are exclusive anyway: leave it out"},
     {"e", "locks are exclusive anyway: leave it out"},
-    {"s", "shared locks are not supported yet"},
+    {"s", "for the signal that stops CMD: --signal SIG; shared locks are not supported yet"},
     {"shared", "shared locks are not supported yet"},
     {"nb", "use -n or --nonblock"},
     {"non-blocking", "use -n or --nonblock"},
@@ -81,7 +98,15 @@ static const struct {
     {"o", "vlock's descriptors are never inherited: leave it out"},
     {"close", "vlock's descriptors are never inherited: leave it out"},
     {"F", "leave it out: CMD runs under vlock, which renews its lease"},
-    {"k", "use --ttl for the lease"},
+    {"k", "for the time from TERM to KILL: --kill-after DUR; for the lease: --ttl TTL"},
+    {"preserve-status",
+     "leave it out: run returns CMD's status, but 124 after --max-runtime and 79 "
+     "when the lock was lost"},
+    {"foreground", "leave it out: CMD has the terminal under vlock run as without it"},
+    {"f", "leave it out: CMD has the terminal under vlock run as without it"},
+    {"max-time", "use --max-runtime DUR"},
+    {"reentrant", "use --reenter"},
+    {"keepalive", "use --keep-alive PID"},
     {"p", "name the port in the URL: -u valkey://host:port"},
     {"port", "name the port in the URL: -u valkey://host:port"},
     {"host", "name the host in the URL: -u valkey://host"},
@@ -108,6 +133,9 @@ static enum outcome given(struct options *out, enum option option, const char *v
     if (option == OPT_URL && out->value[OPT_URL])
         return trouble_say(why, FAILED, EXIT_USAGE,
                            "-u given twice: several servers are not supported yet");
+    if (option_rows[option].commands & ONCE && out->value[option])
+        return trouble_say(why, FAILED, EXIT_USAGE, "--%s given twice: give it once",
+                           option_rows[option].name);
     out->value[option] = value;
     return DONE;
 }
@@ -218,4 +246,15 @@ enum outcome options_check(const struct options *options, const char *name, unsi
             return trouble_say(why, FAILED, EXIT_USAGE, "'%s' takes no option '--%s'", name,
                                option_rows[i].name);
     return DONE;
+}
+
+enum outcome options_bad_duration(enum option option, const char *value, enum exit_status status,
+                                  struct trouble *why) {
+    const struct option_row *row = &option_rows[option];
+    bool flag = status == EXIT_USAGE;
+
+    return trouble_say(why, FAILED, status,
+                       "bad %s '%s' in %s%s: use a number with ms, s, m, h or d, as in 1.5s or "
+                       "1h30m",
+                       row->argument, value, flag ? "--" : "", flag ? row->name : row->variable);
 }

@@ -24,7 +24,8 @@ enum command_bit {
     FOR_LOCKS = (1 << 10) - 1, /* all that work on a lock */
     FOR_HELP = 1 << 10,
     FOR_COMPLETION = 1 << 11,
-    FOR_ALL = (1 << 12) - 1
+    FOR_ALL = (1 << 12) - 1,
+    ONCE = 1 << 12 /* beside the commands: a second value is an error; else the last one counts */
 };
 
 enum option {
@@ -39,6 +40,14 @@ enum option {
     OPT_IF_HELD,
     OPT_REPLACE,
     OPT_RECOVER,
+    OPT_SIGNAL,
+    OPT_KILL_AFTER,
+    OPT_MAX_RUNTIME,
+    OPT_HOLD_FOR,
+    OPT_LEAVE_CHILDREN,
+    OPT_REENTER,
+    OPT_ON_LOST,
+    OPT_KEEP_ALIVE,
     OPT_JSON,
     OPT_FENCE,
     OPT_FOREIGN,
@@ -67,7 +76,7 @@ struct option_row {
     const char *argument; /* what its value is called, NULL: takes none */
     const char *variable; /* the environment's variable for it, or NULL */
     const char *choices;  /* the values it can have, blank-separated, or NULL */
-    unsigned commands;    /* FOR_... */
+    unsigned commands;    /* FOR_..., ONCE */
     const char *help;
 };
 
@@ -89,5 +98,10 @@ enum outcome options_parse(char **argv, struct options *out, struct trouble *why
 /* FAILED/64 if an option was given that the command `name` (bit `command`) does not take. */
 enum outcome options_check(const struct options *options, const char *name, unsigned command,
                            struct trouble *why);
+
+/* FAILED with `status`: `value` is no DUR for this option. `status` tells where the value came
+ * from: EXIT_USAGE the option, EXIT_CONFIG its variable. */
+enum outcome options_bad_duration(enum option option, const char *value, enum exit_status status,
+                                  struct trouble *why);
 
 #endif

@@ -10,7 +10,7 @@ handover
 take
 command
 context
-ending sibling
+ending sibling wishes
 say options
 tokenfile*
 lock lock_*
@@ -28,6 +28,7 @@ store
 loop
 address address_*
 trouble json
+signame
 clock text exits scripts noreplace
 '
 # What a room leaves alone although it stands lower.
