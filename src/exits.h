@@ -30,6 +30,7 @@
     X(EXIT_NOT_OWNED, 79,                                                                    \
       "not owned: the token no longer holds the lock; for run: the "                         \
       "lock was lost while the command ran")                                                 \
+    X(EXIT_TIMED_OUT, 124, "run: stopped by --max-runtime")                                  \
     X(EXIT_CANNOT_EXECUTE, 126, "run: the command cannot be executed")                       \
     X(EXIT_NOT_FOUND, 127, "run: the command was not found")
 
