@@ -285,10 +285,14 @@ void lockfile_die(struct lockfile *file) {
     file->living = -1;
 }
 
-void lockfile_close(struct lockfile *file) {
-    lockfile_die(file);
+void lockfile_forked(struct lockfile *file) {
     if (file->fd >= 0)
         close(file->fd);
     file->fd = -1;
     file->read_only = false;
+}
+
+void lockfile_close(struct lockfile *file) {
+    lockfile_die(file);
+    lockfile_forked(file);
 }

@@ -83,6 +83,9 @@ bool lockfile_shows(const struct lockfile *file, uint64_t fence);
 /* True if anybody (we, too) shows that the holder with `fence` lives. */
 bool lockfile_lives(const struct lockfile *file, uint64_t fence);
 
+/* In a process that was forked: the flock is with the description, which would let both in. */
+void lockfile_forked(struct lockfile *file);
+
 /* Closes all; the file can be entered again. */
 void lockfile_close(struct lockfile *file);
 

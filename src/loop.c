@@ -11,7 +11,7 @@
 enum { MAX_WATCHED = 8 };
 
 void loop_init(struct loop *loop) {
-    *loop = (struct loop){.signals = -1, .timer = -1};
+    *loop = (struct loop){.signals = -1, .timer = -1, .watched = -1};
     sigemptyset(&loop->mask_found);
 }
 
@@ -45,8 +45,37 @@ enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, voi
     return DONE;
 }
 
+enum outcome loop_retake_signals(struct loop *loop, int extra, loop_on_signal *on_signal, void *arg,
+                                 struct trouble *why) {
+    sigset_t set;
+    int signals;
+
+    wanted_signals(&set);
+    sigaddset(&set, extra);
+    signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals < 0)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot watch signals: %s", strerror(errno));
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    loop->signals = signals;
+    loop->on_signal = on_signal;
+    loop->arg = arg;
+    return DONE;
+}
+
 void loop_watch_outputs(struct loop *loop, bool watch) {
     loop->watch_outputs = watch;
+}
+
+void loop_watch_end(struct loop *loop, int fd) {
+    loop->watched = fd;
+}
+
+/* The timer would be set by both. */
+void loop_forked(struct loop *loop) {
+    if (loop->timer >= 0)
+        close(loop->timer);
+    loop->timer = -1;
+    loop->watch_outputs = false;
 }
 
 /* Shows every waiting signal to the handler; true if one of them ends the wait. All are read:
@@ -95,7 +124,7 @@ static bool ready_fds(struct pollfd *fds, const struct pollfd *all, unsigned cou
 }
 
 enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64_t deadline_ms) {
-    struct pollfd all[MAX_WATCHED + 4] = {0};
+    struct pollfd all[MAX_WATCHED + 5] = {0};
     unsigned outputs_from, used = count;
     int timeout = -1;
 
@@ -111,6 +140,7 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
         all[used].fd = loop->timer;
     else if (deadline_ms != CLOCK_NEVER)
         timeout = 10; /* no timerfd to be had: look at the clock ourselves */
+    all[++used] = (struct pollfd){.fd = loop->watched, .events = POLLIN};
     outputs_from = ++used;
     used = add_outputs(loop, all, used);
 
@@ -125,6 +155,11 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
         }
         if (all[count].revents && signals_stop(loop))
             return WAKE_STOP;
+        if (all[outputs_from - 1].revents) {
+            loop->watched = -1;
+            loop->watched_gone = true;
+            return WAKE_STOP;
+        }
         for (unsigned i = outputs_from; i < used; i++)
             if (all[i].revents & (POLLERR | POLLHUP | POLLNVAL)) {
                 loop->output_gone = true;

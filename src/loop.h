@@ -29,7 +29,7 @@
 enum wake {
     WAKE_READY,    /* one of the descriptors has something: see its revents */
     WAKE_DEADLINE, /* the deadline has come */
-    WAKE_STOP      /* on_signal said so, or an output has lost its reader */
+    WAKE_STOP      /* on_signal said so, an output has lost its reader, or the watched one ended */
 };
 
 /* Called for each signal that was taken; true: the current wait ends with WAKE_STOP. */
@@ -43,6 +43,8 @@ struct loop {
     void *arg;
     bool watch_outputs; /* stop when the reader of stdout or stderr has gone */
     bool output_gone;   /* that is what stopped the wait */
+    int watched;        /* see loop_watch_end(), or -1 */
+    bool watched_gone;  /* it has become readable */
 };
 
 /* Makes a loop that takes no signals yet. It holds no descriptor until it needs one. */
@@ -56,8 +58,23 @@ void loop_init(struct loop *loop);
 enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, void *arg,
                                struct trouble *why);
 
+/* For a process that was made after loop_take_signals() and shares the descriptor: takes its own
+ * signals, and `extra` with them, through one of its own. `extra` is taken even if it is ignored.
+ * FAILED/71. */
+enum outcome loop_retake_signals(struct loop *loop, int extra, loop_on_signal *on_signal, void *arg,
+                                 struct trouble *why);
+
 /* Whether a pipe or socket on stdout or stderr whose reader has gone ends every wait. */
 void loop_watch_outputs(struct loop *loop, bool watch);
+
+/* `fd`: a descriptor that becomes readable once and for all when something ends (a pidfd). That
+ * stops the wait under way, or the next one: a single wait, as what is then to be done must not be
+ * stopped by it again. -1: there is none. The loop does not close it. */
+void loop_watch_end(struct loop *loop, int fd);
+
+/* In a process that was forked: from here on the loop is this one's own. It keeps its signalfd,
+ * which tells each process of its own signals. */
+void loop_forked(struct loop *loop);
 
 /* Sleeps until one of `count` descriptors (at most 8, fd < 0 is skipped) is ready, the
  * deadline has come, or a signal stopped the wait. A signal wins over a ready descriptor. */

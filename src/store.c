@@ -32,6 +32,10 @@ enum outcome store_watch(struct store *store, const struct request *request, int
     return store->kind->watch(store, request, until_ms, suspect, why);
 }
 
+unsigned store_forked(struct store *store, int kept[STORE_KEEPS]) {
+    return store->kind->forked(store, kept);
+}
+
 void store_close(struct store *store) {
     if (store)
         store->kind->close(store);

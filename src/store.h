@@ -136,8 +136,11 @@ struct store_kind {
                           struct trouble *why);
     enum outcome (*watch)(struct store *, const struct request *, int64_t until_ms, bool *suspect,
                           struct trouble *why);
+    unsigned (*forked)(struct store *, int kept[]);
     void (*close)(struct store *);
 };
+
+enum { STORE_KEEPS = 4 };
 
 /* Every kind's struct begins with this. */
 struct store {
@@ -168,6 +171,11 @@ enum outcome store_await(struct store *store, const struct request *request, int
  * Where nothing can be watched it only sleeps. DONE, STOPPED (the loop's handler). */
 enum outcome store_watch(struct store *store, const struct request *request, int64_t until_ms,
                          bool *suspect, struct trouble *why);
+
+/* In a process that was forked by the one that has asked and that may go on asking: lets go, without
+ * a word, of what two must not use. What shows that the holder lives is from now on shown by both.
+ * Writes the descriptors that it needs on to `kept` and returns how many; the rest may be closed. */
+unsigned store_forked(struct store *store, int kept[STORE_KEEPS]);
 
 void store_close(struct store *store);
 

@@ -199,6 +199,21 @@ static enum outcome watch(struct store *base, const struct request *request, int
     return DONE;
 }
 
+/* A wait that is under way is the other one's, with its bell; the byte is of both. */
+static unsigned forked(struct store *base, int kept[]) {
+    struct local_store *store = (struct local_store *)base;
+    unsigned count = 0;
+
+    kept[count++] = store->dir.fd;
+    for (struct lockfile *file = store->files; file; file = file->next) {
+        lockfile_forked(file);
+        if (file->living >= 0 && count < STORE_KEEPS)
+            kept[count++] = file->living;
+    }
+    store->wait = (struct local_wait){.bell = -1, .watch = -1};
+    return count;
+}
+
 static void close_store(struct store *base) {
     struct local_store *store = (struct local_store *)base;
 
@@ -242,5 +257,6 @@ const struct store_kind store_local = {
     .ask = ask,
     .await = local_await,
     .watch = watch,
+    .forked = forked,
     .close = close_store,
 };

@@ -193,6 +193,15 @@ static enum outcome valkey_watch(struct store *store, const struct request *requ
     return DONE;
 }
 
+/* The other process goes on using the connection: ours is a new one. */
+static unsigned valkey_forked(struct store *store, int kept[]) {
+    struct valkey *v = (struct valkey *)store;
+
+    (void)kept;
+    wire_drop(v->wire);
+    return 0;
+}
+
 static void valkey_close(struct store *store) {
     struct valkey *v = (struct valkey *)store;
 
@@ -224,5 +233,6 @@ const struct store_kind store_valkey = {
     .ask = valkey_ask,
     .await = valkey_await,
     .watch = valkey_watch,
+    .forked = valkey_forked,
     .close = valkey_close,
 };
