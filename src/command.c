@@ -6,7 +6,9 @@
 const struct command command_rows[] = {
     {"acquire", FOR_ACQUIRE, "NAME", 1, 1, "take a lock and print its token",
      "Waits for ever unless -n or -w is given. The lock stays when vlock ends: it is given back\n"
-     "with 'vlock release', or ends with its time to live.\n",
+     "with 'vlock release', or ends with its time to live. With --keep-alive it is renewed until "
+     "it\n"
+     "is given back, at the latest when process PID ends.\n",
      cmd_acquire},
     {"release", FOR_RELEASE, "NAME", 1, 1, "give a lock back",
      "Needs the token. Removes the token file.\n", cmd_release},
@@ -21,8 +23,10 @@ const struct command command_rows[] = {
      cmd_locked},
     {"run", FOR_RUN, "[NAME] [--] CMD [ARG...]", 0, 1, "run a command while holding a lock",
      "Options come before NAME. Without NAME, which needs the --, VLOCK_NAME is the lock. The\n"
-     "lease is renewed until CMD ends; CMD is stopped before the lease could end. Returns CMD's\n"
-     "own status.\n",
+     "lease is renewed until CMD ends; CMD and all that it started are stopped before the lease\n"
+     "could end, and what CMD leaves in the background before the lock is given back. Returns "
+     "CMD's\n"
+     "own status; 79 if the lock was lost.\n",
      cmd_run},
     {"status", FOR_STATUS, "NAME", 1, 1, "show who holds a lock, and who waits for it",
      "Holder, since when, time to live, fence, note, and those who wait, in order. Exits 0 also\n"
