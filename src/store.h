@@ -164,17 +164,18 @@ enum outcome store_ask(struct store *store, const struct request *request, int64
 enum outcome store_await(struct store *store, const struct request *request, int64_t until_ms,
                          struct trouble *why);
 
-/* For the holder: sleeps until it is worth asking (the ASK_RENEW `request`) before its time, because
- * the lock may have been broken, deleted or taken over, or because nothing would tell any more (the
- * connection broke); at most until `until_ms`. *suspect: ask now. The first call after an ask also
- * begins to watch (on the wire: without sleeping for an answer); nothing is done for it before.
- * Where nothing can be watched it only sleeps. DONE, STOPPED (the loop's handler). */
+/* For the holder: sleeps until it is worth asking (the ASK_RENEW `request`) before its time,
+ * because the lock may have been broken, deleted or taken over, or because nothing would tell any
+ * more (the connection broke); at most until `until_ms`. *suspect: ask now. The first call after an
+ * ask also begins to watch (on the wire: without sleeping for an answer); nothing is done for it
+ * before. Where nothing can be watched it only sleeps. DONE, STOPPED (the loop's handler). */
 enum outcome store_watch(struct store *store, const struct request *request, int64_t until_ms,
                          bool *suspect, struct trouble *why);
 
-/* In a process that was forked by the one that has asked and that may go on asking: lets go, without
- * a word, of what two must not use. What shows that the holder lives is from now on shown by both.
- * Writes the descriptors that it needs on to `kept` and returns how many; the rest may be closed. */
+/* In a process that was forked by the one that has asked and that may go on asking: lets go,
+ * without a word, of what two must not use. What shows that the holder lives is from now on shown
+ * by both. Writes the descriptors that it needs on to `kept` and returns how many; the rest may be
+ * closed. */
 unsigned store_forked(struct store *store, int kept[STORE_KEEPS]);
 
 void store_close(struct store *store);
