@@ -73,6 +73,8 @@ options_of() { "$VLOCK_BIN" help "$1" | grep -o -- ' --[a-z][a-z-]*' | tr -d ' '
     [ "$(complete_line vlock acq)" = acquire ]
     [ "$(complete_line vlock release --if)" = --if-held ]
     [ "$(complete_line vlock acquire --format d)" = dotenv ]
+    [ "$(complete_line vlock run --signal U)" = "$(printf '%s\n' USR1 USR2)" ]
+    [ "$(complete_line vlock run --on-lost w)" = warn ]
     [ "$(complete_line vlock -u local: extend --repla)" = --replace ]
     [ -z "$(complete_line vlock release --repla)" ]
 }
