@@ -7,7 +7,7 @@ main
 cmd_*
 help completion
 handover
-take
+take supervise
 command
 context
 ending sibling wishes
@@ -17,6 +17,7 @@ lock lock_*
 lease holder
 token held
 child* guard
+tree*
 store_*
 wire wire_* lockfile queue doorbell
 record localdir filewatch

@@ -1,0 +1,265 @@
+#include "tree.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "text.h"
+#include "tree_part.h"
+
+#define LOOKS       64 /* at a tree that changes all the time, before something is done */
+#define SLICE_MS    50 /* how long one process is waited for, before all are looked at again */
+#define NAMED       3
+#define TICK_MS     10 /* USER_HZ is 100 wherever Linux runs */
+#define NO_PIDFD_MS 1
+
+static void begin(struct tree *tree) {
+    tree->self = getpid();
+    tree->unknown = tree->how == TREE_BY_WAIT;
+    tree_list_clear(tree);
+}
+
+static int64_t now_ticks(void) {
+    return clock_now_ms() / TICK_MS;
+}
+
+/* Without /proc nobody's age is known: the strangers are noted one by one. */
+static void spare_all(struct tree *tree) {
+    begin(tree);
+    tree_walk_own(tree);
+    for (unsigned i = 0; i < tree->count; i++)
+        if (!tree_spare(tree, tree->members[i].pid))
+            tree->blind = true;
+    tree_list_clear(tree);
+}
+
+void tree_init(struct tree *tree) {
+    siginfo_t info;
+
+    tree->mapped = NULL;
+    tree_list_clear(tree);
+    tree->keep = 0;
+    tree->refused = tree->spared_count = 0;
+    tree->unknown = tree->blind = tree->changed = false;
+    tree->since_ticks = 0;
+    tree_proc_choose(tree);
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
+        return;
+    tree->since_ticks = (uint64_t)now_ticks();
+    if (tree->how == TREE_BY_WAIT)
+        spare_all(tree);
+    else
+        while (now_ticks() <= (int64_t)tree->since_ticks)
+            poll(NULL, 0, TICK_MS);
+}
+
+bool tree_has_strangers(const struct tree *tree) {
+    return tree->since_ticks > 0;
+}
+
+bool tree_spare(struct tree *tree, pid_t pid) {
+    if (tree->spared_count == TREE_SPARED)
+        return false;
+    tree->spared[tree->spared_count++] = pid;
+    return true;
+}
+
+void tree_unspare(struct tree *tree, pid_t pid) {
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < tree->spared_count; i++)
+        if (tree->spared[i] != pid)
+            tree->spared[kept++] = tree->spared[i];
+    tree->spared_count = kept;
+}
+
+/* Looks until two looks agree. A storm never agrees: then what is on the list has to do. */
+static void gather(struct tree *tree, int signo) {
+    int looks = 0;
+
+    do
+        tree_walk(tree, signo);
+    while (tree->changed && ++looks < LOOKS);
+}
+
+static void send_one(struct tree *tree, struct tree_member *member, int signo, unsigned *reached) {
+    struct tree_sight sight;
+    int dir, sent;
+
+    if (!tree_walk_open(tree, member, &dir, &sight))
+        return;
+    sent = tree_walk_send(member, dir, signo);
+    *reached += sent > 0;
+    tree->refused += sent < 0;
+    if (dir >= 0)
+        close(dir);
+}
+
+/* Parents first: a shell whose child has ended would start the next one. */
+unsigned tree_signal(struct tree *tree, int signo) {
+    unsigned reached = 0;
+
+    begin(tree);
+    tree->refused = 0;
+    gather(tree, 0);
+    for (unsigned i = 0; i < tree->count; i++)
+        send_one(tree, &tree->members[i], signo, &reached);
+    tree_list_clear(tree);
+    return reached;
+}
+
+/* Waits for the dead of our children, as far as they can be told without a look. False if there
+ * is no child left; *lives: none that is dead, some that are not. */
+static bool bury_all(const struct tree *tree, bool *lives) {
+    siginfo_t info = {.si_pid = 0};
+
+    *lives = false;
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
+        if (!info.si_pid) {
+            *lives = true;
+            return true;
+        }
+        if (info.si_pid == tree->keep || tree->spared_count || tree->since_ticks)
+            return true;
+        waitpid(info.si_pid, NULL, WNOHANG | __WALL);
+        info.si_pid = 0;
+    }
+    return false;
+}
+
+/* What lives has a chain of living ancestors, which ends with a child of ours. */
+bool tree_lives(struct tree *tree) {
+    bool lives, found = false, explained = false;
+    int looks = 0;
+
+    if (!bury_all(tree, &lives))
+        return false;
+    if (tree->how == TREE_BY_WAIT && lives && !tree->spared_count)
+        return true;
+    begin(tree);
+    do
+        found = tree_walk_own(tree);
+    while (!found && tree->changed && ++looks < LOOKS);
+    /* A dead one that another process traces is no child of ours that waitid() tells apart. */
+    for (unsigned i = 0; i < tree->count; i++)
+        if (tree->members[i].state == TREE_ZOMBIE || tree->members[i].state == TREE_APART)
+            explained = true;
+    tree_list_clear(tree);
+    if (!found && lives && !explained && bury_all(tree, &lives) && lives)
+        found = tree->unknown = true;
+    return found || tree->changed;
+}
+
+/* Children first: a process group whose last parent outside it ends is continued by the kernel
+ * if it was stopped, and could fork again. */
+static void kill_all(struct tree *tree) {
+    unsigned reached = 0;
+
+    tree->refused = 0;
+    for (unsigned i = tree->count; i-- > 0;)
+        send_one(tree, &tree->members[i], SIGKILL, &reached);
+}
+
+/* Waits for the end of a member, or the end of the slice. */
+static bool await_one(struct tree *tree, struct tree_member *member, int64_t until_ms) {
+    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, member->pid, 0), .events = POLLIN};
+    struct tree_sight sight;
+    int64_t left_ms;
+    int dir;
+    /* Opened first and looked at then: it means the member and no later process. */
+    bool lives = tree_walk_open(tree, member, &dir, &sight), ended = !lives;
+
+    if (dir >= 0)
+        close(dir);
+    while (!ended && (left_ms = until_ms - clock_now_ms()) > 0) {
+        if (end.fd >= 0) {
+            ended = poll(&end, 1, (int)left_ms) > 0;
+        } else {
+            poll(NULL, 0, NO_PIDFD_MS); /* a kernel before 5.3 */
+            break;
+        }
+    }
+    if (end.fd >= 0)
+        close(end.fd);
+    return ended;
+}
+
+/* True if all that were on the list have ended. */
+static void await_all(struct tree *tree, int64_t deadline_ms) {
+    int64_t until_ms = clock_earlier(clock_after(clock_now_ms(), SLICE_MS), deadline_ms);
+    bool ended = true;
+
+    for (unsigned i = tree->count; ended && i-- > 0;)
+        ended = await_one(tree, &tree->members[i], until_ms);
+}
+
+bool tree_kill(struct tree *tree, int64_t deadline_ms) {
+    for (;;) {
+        begin(tree);
+        gather(tree, SIGSTOP);
+        kill_all(tree);
+        await_all(tree, deadline_ms);
+        if (tree->count == 0 && tree->how != TREE_BY_WAIT && tree_lives(tree))
+            tree->how = TREE_BY_WAIT; /* /proc does not show what there is */
+        tree_list_clear(tree);
+        if (!tree_lives(tree))
+            return true;
+        if (clock_now_ms() >= deadline_ms)
+            return false;
+    }
+}
+
+static size_t add_text(char *out, size_t bytes, size_t used, const char *text) {
+    text_printable(out + used, bytes - used, text);
+    return used + strlen(out + used);
+}
+
+static size_t add_number(char *out, size_t bytes, size_t used, unsigned number) {
+    char digits[12] = {0};
+    size_t at = sizeof digits - 1;
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    return add_text(out, bytes, used, digits + at);
+}
+
+void tree_names(const struct tree *tree, char *out, size_t bytes) {
+    struct tree now = *tree;
+    unsigned shown = 0, living = 0;
+    size_t used = 0;
+
+    if (!bytes)
+        return;
+    *out = '\0';
+    now.mapped = NULL;
+    begin(&now);
+    gather(&now, 0);
+    for (unsigned i = 0; i < now.count; i++)
+        living += now.members[i].state == TREE_MEMBER || now.members[i].state == TREE_HIDDEN;
+    for (unsigned i = 0; i < now.count && shown < NAMED; i++) {
+        struct tree_sight sight;
+        int dir;
+        if (!tree_walk_open(&now, &now.members[i], &dir, &sight))
+            continue;
+        if (dir >= 0)
+            close(dir);
+        if (shown++)
+            used = add_text(out, bytes, used, shown < living ? ", " : " and ");
+        used = add_text(out, bytes, used, sight.comm);
+        used = add_text(out, bytes, used, " (pid ");
+        used = add_number(out, bytes, used, (unsigned)now.members[i].pid);
+        used = add_text(out, bytes, used, ")");
+    }
+    if (shown && living > shown) {
+        used = add_text(out, bytes, used, " and ");
+        used = add_number(out, bytes, used, living - shown);
+        add_text(out, bytes, used, " more");
+    }
+    tree_list_clear(&now);
+}

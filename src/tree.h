@@ -1,0 +1,117 @@
+/* tree.h - all processes that descend from this one, whatever they did to get away.
+ *
+ * The calling process is a child subreaper (PR_SET_CHILD_SUBREAPER): what one of its descendants
+ * leaves behind when it ends becomes its own child. So the descendants are found from parent to
+ * child, through changed groups, sessions, users, pid namespaces, threads and daemons, and a
+ * process that lives has a chain of living ancestors up to us: while anything lives, one of our
+ * own children does.
+ *
+ * Nobody else is ever signalled: a process is opened first (/proc/PID as a descriptor, which
+ * never means a later process of the same number), then seen to be the one that was found and to
+ * have its parent in the tree, and then signalled through that descriptor. Where the kernel has
+ * no such call (before 5.1, or a filter forbids it) kill() comes straight after the look.
+ *
+ * How they are found, best first:
+ *   TREE_BY_CHILDREN  /proc/PID/task/TID/children, at the price of the tree alone
+ *   TREE_BY_SCAN      the parent in every /proc/PID/stat: a kernel without CONFIG_PROC_CHILDREN
+ *   TREE_BY_WAIT      waitid() on every possible pid, half a second: no /proc, or one that
+ *                     belongs to another pid namespace. Our own children alone are found:
+ *                     tree_kill() and tree_lives() are as good as ever, as everything comes to
+ *                     us once what stood above it is dead; tree_signal() cannot reach further.
+ * `unknown` says that there may be more than was found: TREE_BY_WAIT, a process that hidepid
+ * hides (it is signalled, its children are not seen until it ends), or no memory for the list.
+ *
+ * tree allocates nothing, uses no stdio and no directory streams, so it may run in a process
+ * whose heap is broken; lists of over TREE_NEAR processes lie in a mapping of their own, and if
+ * there is none, work is done in rounds. It needs 24 KiB of stack at most, and `errno`.
+ *
+ * Limit: a descendant of a child that we had before tree_init() is told from ours while its
+ * ancestors live, or by its age. If it started later AND its ancestors end, it looks like ours.
+ * Who has strangers (tree_has_strangers) is better off starting its own tree from a child. */
+#ifndef VLOCK_TREE_H
+#define VLOCK_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TREE_NEAR   256 /* processes that are listed without a mapping; a power of two */
+#define TREE_SPARED 16
+
+enum tree_how { TREE_BY_CHILDREN, TREE_BY_SCAN, TREE_BY_WAIT };
+
+/* A process on the list, as last seen. */
+enum tree_state {
+    TREE_NAMED,  /* somebody's child by number, not looked at yet */
+    TREE_MEMBER, /* seen in the tree, alive */
+    TREE_HIDDEN, /* alive, and listed by its parent, but /proc/PID is not to be seen */
+    TREE_ZOMBIE, /* dead, not yet waited for by its parent */
+    TREE_APART,  /* not ours: spared, there before us, or no longer in the tree */
+    TREE_GONE
+};
+
+struct tree_member {
+    uint64_t born_ticks; /* since boot; with the pid, who it is */
+    pid_t pid, parent;
+    enum tree_state state;
+    bool told;   /* stopped already, in tree_kill() */
+    bool listed; /* by its parent, in this look */
+};
+
+/* Everything is private except what has a comment. */
+struct tree {
+    pid_t keep;       /* our child whose status the caller wants itself: signalled as all are,
+                         never waited for. 0: none. Set it after tree_init(). */
+    unsigned refused; /* how many might not be signalled (EPERM), in the last call that did */
+    bool unknown;     /* there may be more than was found, in the last call */
+    enum tree_how how;
+    pid_t self;
+    uint64_t since_ticks; /* children of ours that are not younger are strangers */
+    pid_t spared[TREE_SPARED];
+    unsigned spared_count;
+    bool blind; /* too many strangers to tell apart: `keep` alone is touched */
+    bool changed;
+    void *mapped; /* NULL: the list is near */
+    struct tree_member *members;
+    uint32_t *slots; /* index + 1 into members, by pid; twice `room` */
+    unsigned count, room;
+    struct tree_member near_members[TREE_NEAR];
+    uint32_t near_slots[2 * TREE_NEAR];
+};
+
+/* Must come before the process has children of its own. Those that it has ALREADY (a shell with
+ * background jobs executed it) are strangers: they and theirs are never signalled, never waited
+ * for, and do not count. One system call if there are none, else up to 20 ms, so that
+ * whatever starts from now on is younger. */
+void tree_init(struct tree *tree);
+
+/* True if the process had children before tree_init(). */
+bool tree_has_strangers(const struct tree *tree);
+
+/* Nor is this child (a guard, a hook), nor what descends from it, part of the tree. False if
+ * there are TREE_SPARED of them already. tree_unspare(): call it before waiting for the child:
+ * afterwards the number may be another's. */
+bool tree_spare(struct tree *tree, pid_t pid);
+void tree_unspare(struct tree *tree, pid_t pid);
+
+/* Sends `signo` once to every descendant that lives at this moment, to none that starts only
+ * because of the signal (what a trap runs is left to do its work). Returns how many it reached.
+ * A stopped process takes notice only when it is continued: send SIGCONT after SIGTERM. */
+unsigned tree_signal(struct tree *tree, int signo);
+
+/* True if any descendant lives. Waits for those of our own children that are dead, except
+ * `keep` and the spared. One system call when there is no child at all. */
+bool tree_lives(struct tree *tree);
+
+/* Stops all descendants until no new ones appear (so that a fork storm does not outrun us), kills
+ * them, and waits until they are gone, dead children of ours waited for as in tree_lives().
+ * False if anything lives at `deadline_ms` (CLOCK_BOOTTIME): it may not be signalled, or does
+ * not come out of the kernel. Kills once even if the deadline has passed. */
+bool tree_kill(struct tree *tree, int64_t deadline_ms);
+
+/* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",
+ * without control characters, cut at the end if need be; the empty string if none does. */
+void tree_names(const struct tree *tree, char *out, size_t bytes);
+
+#endif

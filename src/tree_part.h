@@ -1,0 +1,57 @@
+/* tree_part.h - what the files of tree share. */
+#ifndef VLOCK_TREE_PART_H
+#define VLOCK_TREE_PART_H
+
+#include "tree.h"
+
+#define TREE_COMM 72 /* bytes that hold a name of /proc/PID/stat: 15 of a process, escaped */
+
+/* What /proc/PID/stat says. */
+struct tree_sight {
+    pid_t parent;
+    uint64_t born_ticks;
+    unsigned threads;
+    char state;
+    bool dead; /* none of its threads runs, nor will */
+    char comm[TREE_COMM];
+};
+
+/* Opens /proc/PID, -1 with errno if that fails. The descriptor goes on meaning this process, or
+ * nothing, when the number becomes another's. */
+int tree_proc_open(pid_t pid);
+
+/* Looks at the process behind the descriptor. False if it is gone, with errno. */
+bool tree_proc_look(int dir, struct tree_sight *sight);
+
+/* Calls each() for every number listed: the children of all threads of the process behind `dir`
+ * (`threads` of it, if there is one its pid names it), or all processes there are. False if
+ * something could not be read, with errno. */
+typedef void tree_each(struct tree *tree, pid_t pid);
+bool tree_proc_children(int dir, pid_t pid, unsigned threads, tree_each *each, struct tree *tree);
+bool tree_proc_all(tree_each *each, struct tree *tree);
+
+/* Finds out how the tree can be found: fills tree->how and tree->self. */
+void tree_proc_choose(struct tree *tree);
+
+/* The list: empty it (a larger one is given back), find, add. add returns NULL, with
+ * tree->unknown, when there is no memory. Pointers hold until the next add. */
+void tree_list_clear(struct tree *tree);
+struct tree_member *tree_list_find(const struct tree *tree, pid_t pid);
+struct tree_member *tree_list_add(struct tree *tree, pid_t pid);
+
+/* One look at everything (tree_walk), or at our own children alone (tree_walk_own), adding what
+ * is found to the list and updating what is there. `signo`, unless 0, goes to each member when it
+ * is first seen. tree->changed says whether anything was different from what the list said:
+ * then another look may find more. tree_walk_own() stops at the first that lives: true. */
+void tree_walk(struct tree *tree, int signo);
+bool tree_walk_own(struct tree *tree);
+
+/* True if the member is there, alive, in the tree, and opened as *dir (-1 if /proc is not how it
+ * is found): close it. */
+bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
+                    struct tree_sight *sight);
+
+/* Sends a signal to a member that was opened. 1 reached, 0 it is gone, -1 it may not be. */
+int tree_walk_send(const struct tree_member *member, int dir, int signo);
+
+#endif
