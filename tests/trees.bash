@@ -5,14 +5,15 @@
 #     nothing_left                  of that vlock and whatever it started, wherever it went
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # for the suites
 ALL_KINDS=(plain group session daemon ignorer deaf stopped cleared polite)
 
 # supervised CMD...: starts CMD (a vlock) in the background. Whatever inherits its descriptors
-# keeps the kernel lock on the file `alive` taken. Its id is in $! and FRONT.
+# keeps the kernel lock on the file `alive` (or $ALIVE) taken. Its id is in FRONT.
 supervised() {
-    setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE flock -F alive "$@" \
+    setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE flock -F "${ALIVE:-alive}" "$@" \
         >out 2>err 3>&- &
-    FRONT=$!
+    export FRONT=$!
 }
 
 # grow [OPTION...] -- KIND...: starts `vlock run OPTION... $K` over a family of these kinds, and
@@ -44,7 +45,7 @@ all_gone() {
 }
 
 # nothing_left: no process has inherited anything of the vlock last started, nor is of its family.
-nothing_left() { flock -n alive true && { [ ! -d family ] || all_gone; }; }
+nothing_left() { flock -n "${ALIVE:-alive}" true && { [ ! -d family ] || all_gone; }; }
 
 # next_in_line: queues for $K, and looks at once when it gets it whether anything of the family is
 # still there; what it found is in `next`: "nothing", or who lives.

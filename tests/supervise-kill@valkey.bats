@@ -1,0 +1,1 @@
+supervise-kill.bats
