@@ -77,6 +77,14 @@ static void put_bash(void) {
           stdout);
 }
 
+/* A bare colon would end them. */
+static void zsh_choices(const char *choices) {
+    putchar('(');
+    for (; *choices; choices++)
+        printf("%s%c", *choices == ':' ? "\\" : "", *choices);
+    putchar(')');
+}
+
 static void zsh_option(const struct option_row *row) {
     fputs("            ", stdout);
     if (row->letter)
@@ -89,7 +97,7 @@ static void zsh_option(const struct option_row *row) {
     if (row->argument)
         printf(":%s:", row->argument);
     if (row->choices)
-        printf("(%s)", row->choices);
+        zsh_choices(row->choices);
     else if (is_file(row))
         fputs("_files", stdout);
     fputs("' \\\n", stdout);
