@@ -199,8 +199,8 @@ static enum outcome take_flock(const struct lockfile *file, const struct localdi
     return DONE;
 }
 
-/* One look at the name: it must still lead to the file that we have open, and no other name. */
-static bool still_there(const struct lockfile *file, const struct localdir *dir) {
+/* One look at the name: no other may lead to the file, either. */
+bool lockfile_stands(const struct lockfile *file, const struct localdir *dir) {
     struct stat status;
 
     return fstatat(dir->fd, file->name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -220,7 +220,7 @@ enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lo
             break;
         if (file->fd >= 0) {
             outcome = take_flock(file, dir, loop, deadline_ms, why);
-            if (outcome != DONE || still_there(file, dir))
+            if (outcome != DONE || lockfile_stands(file, dir))
                 return outcome;
             /* Removed or replaced while we waited or since the last time: what we would write
                here nobody else would ever see. */

@@ -72,6 +72,9 @@ enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lo
 /* Gives the flock back. */
 void lockfile_leave(const struct lockfile *file);
 
+/* True if the name still leads to the file that is open. */
+bool lockfile_stands(const struct lockfile *file, const struct localdir *dir);
+
 /* From now on, until lockfile_die() or the end of all who share the descriptor, this shows that
  * the holder with `fence` lives. False if the kernel has no lock for us. */
 bool lockfile_live(struct lockfile *file, uint64_t fence);

@@ -169,6 +169,7 @@ static enum outcome ask(struct store *base, const struct request *request, int64
     int64_t limit_ms = clock_after(clock_now_ms(), store->access->reply_timeout_ms);
     enum outcome outcome;
 
+    store->hold.begun = store->hold.sure = false;
     step.file = find_file(store, request->key);
     if (!step.file)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
@@ -185,18 +186,8 @@ static enum outcome ask(struct store *base, const struct request *request, int64
     if (outcome == DONE || outcome == HELD || outcome == LOST)
         fill_answer(&step, outcome, out);
     local_wait_answered(&step, outcome);
+    local_watch_asked(&step, outcome);
     return outcome;
-}
-
-static enum outcome watch(struct store *base, const struct request *request, int64_t until_ms,
-                          bool *suspect, struct trouble *why) {
-    struct local_store *store = (struct local_store *)base;
-
-    (void)request;
-    if (loop_sleep(store->loop, until_ms) == WAKE_STOP)
-        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
-    *suspect = false;
-    return DONE;
 }
 
 /* A wait that is under way is the other one's, with its bell; the byte is of both. */
@@ -211,6 +202,8 @@ static unsigned forked(struct store *base, int kept[]) {
             kept[count++] = file->living;
     }
     store->wait = (struct local_wait){.bell = -1, .watch = -1};
+    store->hold.watch = -1;
+    store->hold.begun = false;
     return count;
 }
 
@@ -225,6 +218,7 @@ static void close_store(struct store *base) {
         free(file);
     }
     local_wait_end(store);
+    local_watch_end(store);
     localdir_close(&store->dir);
     free(store);
 }
@@ -240,7 +234,8 @@ static enum outcome open_store(const struct address *address, const struct acces
                                   .access = access,
                                   .loop = loop,
                                   .dir.fd = -1,
-                                  .wait = {.bell = -1, .watch = -1}};
+                                  .wait = {.bell = -1, .watch = -1},
+                                  .hold.watch = -1};
     outcome = record_here(&store->here, why);
     if (outcome == DONE)
         outcome = localdir_open(address->path, &store->dir, why);
@@ -256,7 +251,7 @@ const struct store_kind store_local = {
     .open = open_store,
     .ask = ask,
     .await = local_await,
-    .watch = watch,
+    .watch = local_watch,
     .forked = forked,
     .close = close_store,
 };

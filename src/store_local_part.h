@@ -3,7 +3,8 @@
  *     store_local.c        an ask: what the file says, what is asked, the next record
  *     store_local_grant.c  what the requests change in the record
  *     store_local_queue.c  who waits, and whom the lock is handed to
- *     store_local_wait.c   sleeping until it is worth asking again */
+ *     store_local_wait.c   sleeping until it is worth asking again
+ *     store_local_watch.c  sleeping, as the holder, until something was done to the lock */
 #ifndef VLOCK_STORE_LOCAL_PART_H
 #define VLOCK_STORE_LOCAL_PART_H
 
@@ -36,6 +37,19 @@ struct local_wait {
     bool queue_refused; /* and that was said */
 };
 
+/* What a holder knows who sleeps in store_watch(). */
+struct local_hold {
+    bool sure;       /* the last ask was DONE; what follows was so then */
+    uint64_t fence;  /* of the record */
+    int64_t ends_ms; /* when it says that the lease ends, or CLOCK_NEVER */
+    bool begun;      /* looked since that ask */
+    int watch;       /* on the lock's file, or -1 */
+    dev_t device;    /* which file that is */
+    ino_t inode;
+    int64_t looked_ms, look_at_ms; /* the last look, and the next one or CLOCK_NEVER */
+    bool refused;                  /* nothing can be watched, and that was said */
+};
+
 struct local_store {
     struct store base;
     const struct access *access;
@@ -44,6 +58,7 @@ struct local_store {
     struct lockfile *files; /* those that show that we live, and the one asked about last */
     struct record_place here;
     struct local_wait wait;
+    struct local_hold hold;
 };
 
 /* One ask under way: what the file says, and what that means at this instant. */
@@ -109,5 +124,16 @@ void local_wait_end(struct local_store *store);
 
 enum outcome local_await(struct store *base, const struct request *request, int64_t until_ms,
                          struct trouble *why);
+
+/* ---- store_local_watch.c ---- */
+
+/* After an ask. */
+void local_watch_asked(const struct local_step *step, enum outcome outcome);
+
+/* Nothing is watched any more. */
+void local_watch_end(struct local_store *store);
+
+enum outcome local_watch(struct store *base, const struct request *request, int64_t until_ms,
+                         bool *suspect, struct trouble *why);
 
 #endif

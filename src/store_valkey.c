@@ -148,9 +148,9 @@ static void note_again(struct valkey *v) {
     v->attempts++;
 }
 
-static enum outcome valkey_ask(struct store *store, const struct request *request,
-                               int64_t deadline_ms, struct answer *out, struct trouble *why) {
-    struct valkey *v = (struct valkey *)store;
+/* Asks until there is an answer. */
+static enum outcome insist(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                           struct answer *out, struct trouble *why) {
     int64_t give_up_ms = give_up_at(v, request, deadline_ms), pause_ms = PAUSE_FIRST_MS;
 
     v->again = false;
@@ -182,15 +182,13 @@ static enum outcome valkey_ask(struct store *store, const struct request *reques
     }
 }
 
-static enum outcome valkey_watch(struct store *store, const struct request *request,
-                                 int64_t until_ms, bool *suspect, struct trouble *why) {
+static enum outcome valkey_ask(struct store *store, const struct request *request,
+                               int64_t deadline_ms, struct answer *out, struct trouble *why) {
     struct valkey *v = (struct valkey *)store;
+    enum outcome outcome = insist(v, request, deadline_ms, out, why);
 
-    (void)request;
-    if (loop_sleep(v->loop, until_ms) == WAKE_STOP)
-        return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
-    *suspect = false;
-    return DONE;
+    valkey_watch_asked(v, outcome, out);
+    return outcome;
 }
 
 /* The other process goes on using the connection: ours is a new one. */

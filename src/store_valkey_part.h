@@ -1,6 +1,7 @@
 /* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
  * what is done when no answer comes, store_valkey_call.c how one script is asked and its answer
- * read, store_valkey_wait.c how one who waits hears that it is worth asking again. */
+ * read, store_valkey_wait.c how one who waits hears that it is worth asking again, and
+ * store_valkey_watch.c how a holder does. */
 #ifndef VLOCK_STORE_VALKEY_PART_H
 #define VLOCK_STORE_VALKEY_PART_H
 
@@ -35,12 +36,27 @@ struct wait {
     bool woken;       /* something was heard that changes when to look */
 };
 
+/* What a holder knows who sleeps in store_watch(). */
+struct hold {
+    const struct request *request; /* while it sleeps there, else NULL */
+    bool begun;                    /* it has looked since the last ask */
+    bool sure;                     /* that was answered: ours */
+    int64_t asked_ms, left_ms;     /* when it was sent, and what was left of the lease */
+    int64_t looked_ms, look_at_ms; /* the last look, and the next one or CLOCK_NEVER */
+    bool blind;                    /* a part of the last look was refused */
+    int64_t alarm_at_ms;           /* it is worth asking from then on, or CLOCK_NEVER */
+    int64_t alarmed_ms, pause_ms;  /* the last time that it was, and the pause to the next */
+    bool woken;                    /* something was heard that changes one of these */
+    bool deaf;                     /* and that was said */
+};
+
 /* What the present connection has been asked for, and what it refused. All of it anew for each. */
 struct on_connection {
     unsigned number; /* of wire_number() */
     bool bell;       /* it listens to our bell */
     bool queued;     /* our ticket was given over it, and the lock not handed to us since */
     bool tracking;   /* it can track keys */
+    bool selected;   /* the database is chosen for what is no script */
     bool tracked;    /* it tells us when somebody changes the key */
     bool run_known;  /* the server on the other end has said which run it is */
     bool bell_refused, tracking_refused;
@@ -59,6 +75,7 @@ struct valkey {
     unsigned attempts;
     bool pushes; /* the server speaks RESP3; on a fresh connection: the last one did */
     struct wait wait;
+    struct hold hold;
     struct on_connection on;
 };
 
@@ -117,5 +134,22 @@ enum outcome valkey_await(struct store *store, const struct request *request, in
 
 /* What is heard meanwhile, for wire_hear(); the argument is the struct valkey. */
 extern const struct wire_ears valkey_wait_ears;
+
+/* Notes which connection there is: nothing was asked for on a new one. */
+void valkey_note_connection(struct valkey *v);
+
+/* Has the key tracked, over the connection there is: each change is pushed, once. */
+enum outcome valkey_track(struct valkey *v, const struct request *request, struct trouble *why);
+
+/* Notes that something of that was refused with `error`: for now (v->on.retry_ms says until when),
+ * or true: for good, and that is news. */
+bool valkey_track_refused(struct valkey *v, const char *error);
+
+/* Notes for store_watch() what came of an ask. */
+void valkey_watch_asked(struct valkey *v, enum outcome outcome, const struct answer *answer);
+
+/* store_watch() */
+enum outcome valkey_watch(struct store *store, const struct request *request, int64_t until_ms,
+                          bool *suspect, struct trouble *why);
 
 #endif

@@ -70,6 +70,11 @@ static bool is_tracked(const struct valkey *v) {
     return v->on.tracked && v->on.number == wire_number(v->wire);
 }
 
+void valkey_note_connection(struct valkey *v) {
+    if (v->on.number != wire_number(v->wire))
+        v->on = (struct on_connection){.number = wire_number(v->wire)};
+}
+
 static enum outcome subscribe(struct valkey *v, const struct request *request,
                               struct trouble *why) {
     char bell[NAME_BYTES], bell_of_all[NAME_BYTES];
@@ -87,7 +92,7 @@ static enum outcome subscribe(struct valkey *v, const struct request *request,
 /* Only what the one command behind CACHING YES reads is remembered (OPTIN): with a script there,
  * the server would remember all that the script reads. PTTL and not GET, as a foreign value may be
  * large. Keys are remembered by name, whatever the database. */
-static enum outcome track(struct valkey *v, const struct request *request, struct trouble *why) {
+enum outcome valkey_track(struct valkey *v, const struct request *request, struct trouble *why) {
     const char *on[] = {"CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP"};
     const char *caching[] = {"CLIENT", "CACHING", "YES"}, *read[] = {"PTTL", request->key};
     enum outcome outcome = DONE;
@@ -128,15 +133,14 @@ enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request
     enum outcome outcome = wire_connect(v->wire, why);
 
     begin(v, request);
-    if (v->on.number != wire_number(v->wire))
-        v->on = (struct on_connection){.number = wire_number(v->wire)};
+    valkey_note_connection(v);
     v->wait.rung = false; /* from here on a bell rings for what this question does not see */
     v->wait.lazy_ms = 0;
     wire_hear(v->wire, &valkey_wait_ears, v);
     if (outcome == DONE && *v->wait.id && !polls(v) && !v->on.bell)
         outcome = subscribe(v, request, why);
     if (outcome == DONE && wants_tracking(v) && !is_tracked(v))
-        outcome = track(v, request, why);
+        outcome = valkey_track(v, request, why);
     return outcome;
 }
 
@@ -301,6 +305,19 @@ static bool is_transient(const char *error) {
     return refusal_is(error, "BUSY") || refusal_is(error, "LOADING");
 }
 
+bool valkey_track_refused(struct valkey *v, const char *error) {
+    v->on.tracked = false;
+    v->on.retry_ms = clock_now_ms() + RETRY_MS;
+    if (is_transient(error)) {
+        v->on.tracking = false; /* perhaps it was that which was refused */
+        return false;
+    }
+    if (!v->on.tracking || v->on.tracking_refused)
+        return false;
+    v->on.tracking_refused = true;
+    return true;
+}
+
 static void on_aside(void *arg, const char *command, const redisReply *reply) {
     struct valkey *v = arg;
 
@@ -314,13 +331,8 @@ static void on_aside(void *arg, const char *command, const redisReply *reply) {
         v->on.bell_refused = v->wait.rung = true;
         return;
     }
-    /* CLIENT, or the PTTL behind it: in any case the key is not tracked. */
-    v->on.tracked = false;
-    v->on.retry_ms = clock_now_ms() + RETRY_MS;
-    if (is_transient(reply->str) || v->on.tracking_refused)
-        return;
-    access_note(v->access, "nothing is tracked: the first who waits asks again and again");
-    v->on.tracking_refused = true;
+    if (valkey_track_refused(v, reply->str))
+        access_note(v->access, "nothing is tracked: the first who waits asks again and again");
 }
 
 const struct wire_ears valkey_wait_ears = {.on_push = on_push, .on_aside = on_aside};
