@@ -1,14 +1,13 @@
 /* vlock release: give a lock back. */
 #include "command.h"
 #include "context.h"
-#include "held.h"
 #include "holder.h"
 
 static enum outcome release(struct context *ctx, struct trouble *why) {
     struct request request = {.kind = ASK_RELEASE,
                               .key = ctx->key,
                               .token = ctx->token,
-                              .tell = held_has(ctx->name, ctx->token)};
+                              .tell = true};
     struct answer answer;
     enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
     char holder[HOLDER_BYTES];

@@ -71,6 +71,7 @@ enum outcome take_back(struct take *take, struct context *ctx, enum outcome outc
     bool on_purpose;
 
     loop_take_signals(&ctx->loop, NULL, NULL, why); /* a second signal must not stop this */
+    loop_watch_end(&ctx->loop, -1);
     released = lock_release(&take->lock, context_deadline(ctx), &on_purpose, &other);
     take->kept = released != DONE && released != LOST; /* LOST: there is nothing left to give */
     if (take->kept)

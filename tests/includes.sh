@@ -7,7 +7,7 @@ main
 cmd_*
 help completion
 handover
-take supervise
+take supervise keeper keeper_*
 command
 context
 ending sibling wishes

@@ -1,0 +1,180 @@
+/* keeper_alone.c - how the forked process lets go of everything that is not its own.
+ *
+ * Whoever waits for the end of acquire's output (x=$(vlock acquire ...)), for the terminal to hang
+ * up, or for a file system to be unmounted, must not wait for the keeper. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "keeper_part.h"
+#include "text.h"
+
+enum { MINE = STORE_KEEPS + 3, PATH_BYTES = 4096 };
+
+/* A copy of `text`, made an absolute path; NULL stays so. */
+static bool own_path(const char **text) {
+    char directory[PATH_BYTES], *made = NULL;
+
+    if (!*text)
+        return true;
+    if (**text == '/')
+        made = strdup(*text);
+    else if (!getcwd(directory, sizeof directory) || asprintf(&made, "%s/%s", directory, *text) < 0)
+        made = NULL;
+    *text = made;
+    return made;
+}
+
+static bool own_word(const char **text) {
+    if (!*text)
+        return true;
+    *text = strdup(*text);
+    return *text;
+}
+
+/* Words from the command line, which is about to be overwritten, and files that are looked up from
+ * the directory, which is about to be left. */
+static bool own_words(struct keeper *keeper, struct context *ctx, struct lock *lock) {
+    const char *file = ctx->options->value[OPT_TOKEN_FILE];
+    struct access *access = &ctx->access;
+
+    keeper->name = strdup(ctx->name);
+    if (!keeper->name || !own_path(&file))
+        return false;
+    if (file && asprintf(&keeper->log, "%s.log", file) < 0)
+        return false;
+    lock->name = keeper->name;
+    return own_path(&access->cacert) && own_path(&access->cert) && own_path(&access->key) &&
+           own_word(&access->user) && own_word(&access->sni);
+}
+
+static bool is_mine(int fd, const int *mine, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (mine[i] == fd)
+            return true;
+    return fd < 3;
+}
+
+/* For a kernel before 5.9. */
+static void close_listed(const int *mine, unsigned count) {
+    DIR *all = opendir("/proc/self/fd");
+    const struct dirent *entry;
+    unsigned long long fd;
+
+    while (all && (entry = readdir(all)))
+        if (text_number(entry->d_name, INT32_MAX, &fd) && !is_mine((int)fd, mine, count) &&
+            (int)fd != dirfd(all))
+            close((int)fd);
+    if (all)
+        closedir(all);
+}
+
+/* Closes all but `mine` and 0 to 2. */
+static void close_others(const int *mine, unsigned count) {
+    unsigned from = 3;
+
+    for (;;) {
+        unsigned next = ~0U;
+
+        for (unsigned i = 0; i < count; i++)
+            if (mine[i] >= (int)from && (unsigned)mine[i] < next)
+                next = (unsigned)mine[i];
+        if (next > from && syscall(SYS_close_range, from, next - 1, 0U) != 0) {
+            close_listed(mine, count);
+            return;
+        }
+        if (next == ~0U)
+            return;
+        from = next + 1;
+    }
+}
+
+/* False if there is no /dev/null here. */
+static bool leave_outputs(void) {
+    int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    bool done = null >= 0;
+
+    for (int fd = 0; fd < 3 && done; fd++)
+        done = dup2(null, fd) == fd;
+    return done;
+}
+
+/* What ps shows. The words of the command line, its token perhaps among them, are where the kernel
+ * reads them. */
+static void rename_process(const struct keeper *keeper, char *const *argv) {
+    char *from = argv[0], *end = argv[0];
+
+    prctl(PR_SET_NAME, "lock-keeper");
+    for (; *argv && *argv == end; argv++)
+        end += strlen(*argv) + 1;
+    if (end == from)
+        return;
+    memset(from, 0, (size_t)(end - from));
+    snprintf(from, (size_t)(end - from), "vlock: keeps %s for process %ld", keeper->name,
+             (long)keeper->process);
+}
+
+/* A keeper is told to end whatever acquire's parent had it ignore. */
+static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
+    struct keeper *keeper = arg;
+
+    switch (info->ssi_signo) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGHUP:
+    case SIGQUIT:
+        keeper->told++;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum outcome own_signals(struct keeper *keeper, struct loop *loop, struct trouble *why) {
+    static const int telling[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    struct sigaction normal = {.sa_handler = SIG_DFL};
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    for (size_t i = 0; i < sizeof telling / sizeof *telling; i++)
+        sigaction(telling[i], &normal, NULL);
+    return loop_retake_signals(loop, SIGTERM, on_signal, keeper, why);
+}
+
+enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct lock *lock,
+                           struct trouble *why) {
+    int mine[MINE];
+    unsigned count;
+    enum outcome outcome;
+
+    if (!own_words(keeper, ctx, lock))
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot tell in which directory this is: %s",
+                           strerror(errno));
+    setsid();
+    umask(077);
+    if (chdir("/") != 0 || !leave_outputs())
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot leave this directory and terminal: %s",
+                           strerror(errno));
+    ctx->access.wire_log = NULL;
+    loop_forked(&ctx->loop);
+    outcome = own_signals(keeper, &ctx->loop, why);
+    if (outcome != DONE)
+        return outcome;
+    count = store_forked(ctx->store, mine);
+    mine[count++] = keeper->pidfd;
+    mine[count++] = keeper->far;
+    mine[count++] = ctx->loop.signals;
+    close_others(mine, count);
+    keeper->near = -1;
+    rename_process(keeper, ctx->found->argv);
+    return DONE;
+}
