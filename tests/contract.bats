@@ -29,23 +29,23 @@ fence_of_new_lock() {
 
 @test "acquire sets the TTL it was given" {
     gives 0 acquire -t 1h30m "$K"
-    ttl_between "$K" 5390000 5400000
-    gives 0 acquire -t 1500ms "$K-short"
-    ttl_between "$K-short" 1 1500
+    ttl_between "$K" 5300000 5400000
+    gives 0 acquire -t 99500ms "$K-short"
+    ttl_between "$K-short" 1 99500
 }
 
 @test "acquire without -t takes 60 s and says so on stderr" {
     gives 0 acquire "$K"
     says 60s
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
 }
 
 @test "VLOCK_TTL is the default TTL and needs no remark" {
     VLOCK_TTL=10m gives 0 acquire "$K"
     [ -z "$stderr" ]
-    ttl_between "$K" 590000 600000
+    ttl_between "$K" 500000 600000
     VLOCK_TTL=10m gives 0 acquire -t 20m "$K-2"
-    ttl_between "$K-2" 1190000 1200000
+    ttl_between "$K-2" 1100000 1200000
 }
 
 @test "acquire --ttl none never expires" {
@@ -66,7 +66,7 @@ fence_of_new_lock() {
     gives 75 acquire -n -t 1s "$K"
     [ -z "$output" ]
     held_by "$K" "$TOKEN"
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
     gives 75 acquire --nonblock "$K"
     gives 75 acquire -w 0 "$K"
     VLOCK_WAIT=0 gives 75 acquire "$K"
@@ -135,7 +135,7 @@ fence_of_new_lock() {
     gives 0 release --token "$TOKEN" "$K"
     ends 0 "$waiter"
     held_by "$K" "$(<out)"
-    ttl_between "$K" 20000 30000
+    ttl_between "$K" 1 30000
 }
 
 @test "acquire waits until the lock expires" {
@@ -144,20 +144,21 @@ fence_of_new_lock() {
     held_by "$K" "$output"
 }
 
-@test "acquire -w waits that long, not less and not much more" {
+# How much longer: waiting.bats.
+@test "acquire -w waits that long, not less" {
     take -t 60s "$K"
     start=$EPOCHREALTIME
-    gives 75 acquire -w 400ms "$K"
+    gives 75 acquire -w 1500ms "$K"
     took=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
-    ((took >= 400 && took < 5000))
+    ((took >= 1500))
     says "$(uname -n)"
-    VLOCK_WAIT=100ms gives 75 acquire "$K"
+    VLOCK_WAIT=1500ms gives 75 acquire "$K"
     held_by "$K" "$TOKEN"
 }
 
 @test "acquire -w gets a lock that becomes free in time" {
     gives 0 acquire -t 300ms "$K"
-    gives 0 acquire -w 20s -t 30s "$K"
+    gives 0 acquire -w 100s -t 30s "$K"
 }
 
 @test "waiters get the lock one after the other" {
@@ -193,7 +194,7 @@ ended_by() {
 @test "a waiter whose stdout reader has gone ends and takes nothing" {
     take -t 60s "$K"
     mkfifo pipe
-    setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" >pipe 2>err 3>&- &
+    setpriv --pdeathsig KILL timeout 150 "$VLOCK_BIN" acquire -t 60s "$K" >pipe 2>err 3>&- &
     waiter=$!
     : <pipe
     until_true 10 is_over "$waiter"
@@ -204,7 +205,7 @@ ended_by() {
 @test "a waiter whose stderr reader has gone ends and takes nothing" {
     take -t 60s "$K"
     mkfifo pipe
-    setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" 2>pipe >out 3>&- &
+    setpriv --pdeathsig KILL timeout 150 "$VLOCK_BIN" acquire -t 60s "$K" 2>pipe >out 3>&- &
     waiter=$!
     : <pipe
     until_true 10 is_over "$waiter"
@@ -267,7 +268,7 @@ ended_by() {
     says "$K"
     hides "$TOKEN"
     held_by "$K" "$TOKEN"
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
 }
 
 @test "release compares whole tokens" {
@@ -314,7 +315,7 @@ ended_by() {
 @test "extend adds to what is left" {
     take -t 60s "$K"
     gives 0 extend --token "$TOKEN" "$K" 1h
-    ttl_between "$K" 3650000 3660000
+    ttl_between "$K" 3600001 3660000
     gives 0 extend --token "$TOKEN" "$K" 500ms
     held_by "$K" "$TOKEN"
 }
@@ -322,16 +323,16 @@ ended_by() {
 @test "extend --replace sets what is left, also to less" {
     take -t 1h "$K"
     gives 0 extend --replace --token "$TOKEN" "$K" 20s
-    ttl_between "$K" 15000 20000
+    ttl_between "$K" 1000 20000
     gives 0 extend --replace --token "$TOKEN" "$K" 2h
-    ttl_between "$K" 7190000 7200000
+    ttl_between "$K" 7100000 7200000
 }
 
 @test "extend by a stranger changes nothing: 79" {
     take -t 60s "$K"
     gives 79 extend --token stranger "$K" 1h
     gives 79 extend --replace --token stranger "$K" 1h
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
     held_by "$K" "$TOKEN"
 }
 
@@ -359,7 +360,7 @@ ended_by() {
 @test "extend beyond what a TTL can be is 64 and changes nothing" {
     take -t 60s "$K"
     gives 64 extend --token "$TOKEN" "$K" 9007199254740991ms
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
     held_by "$K" "$TOKEN"
 }
 
@@ -375,28 +376,28 @@ ended_by() {
 # --- reacquire -------------------------------------------------------------------------------
 
 @test "reacquire sets the TTL back" {
-    take -t 10s "$K"
+    take -t 90s "$K"
     gives 0 reacquire -t 1h --token "$TOKEN" "$K"
-    ttl_between "$K" 3590000 3600000
+    ttl_between "$K" 3500000 3600000
     VLOCK_TTL=30m gives 0 reacquire --token "$TOKEN" "$K"
-    ttl_between "$K" 1790000 1800000
-    gives 0 reacquire -t 5s --token "$TOKEN" "$K"
-    ttl_between "$K" 1000 5000
+    ttl_between "$K" 1700000 1800000
+    gives 0 reacquire -t 45s --token "$TOKEN" "$K"
+    ttl_between "$K" 1 45000
 }
 
 @test "reacquire takes the TTL from the token file before VLOCK_TTL" {
     gives 0 acquire -t 20m --token-file token "$K"
-    gives 0 extend --replace --token-file token "$K" 10s
+    gives 0 extend --replace --token-file token "$K" 90s
     VLOCK_TTL=1h gives 0 reacquire --token-file token "$K"
-    ttl_between "$K" 1190000 1200000
+    ttl_between "$K" 1100000 1200000
     VLOCK_TTL=1h gives 0 reacquire -t 40m --token-file token "$K"
-    ttl_between "$K" 2390000 2400000
+    ttl_between "$K" 2300000 2400000
 }
 
 @test "reacquire by a stranger or of a free lock is 79 and changes nothing" {
     take -t 60s "$K"
     gives 79 reacquire -t 1h --token stranger "$K"
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
     gives 0 release --token "$TOKEN" "$K"
     gives 79 reacquire -t 1h --token "$TOKEN" "$K"
     is_free "$K"
@@ -420,7 +421,7 @@ ended_by() {
     gives 79 reacquire -t 1m --token-file token "$K"
     gives 0 reacquire --recover -t 1m --token-file token "$K"
     held_by "$K" "$token"
-    ttl_between "$K" 50000 60000
+    ttl_between "$K" 1000 60000
     gives 0 release --token-file token "$K"
     next=$(fence_of_new_lock "$K" | tail -n 1)
     ((next > fence))
@@ -438,9 +439,9 @@ ended_by() {
 }
 
 @test "reacquire --recover of a lock that is still held is a reacquire" {
-    gives 0 acquire -t 10s --token-file token "$K"
+    gives 0 acquire -t 90s --token-file token "$K"
     gives 0 reacquire --recover -t 1h --token-file token "$K"
-    ttl_between "$K" 3590000 3600000
+    ttl_between "$K" 3500000 3600000
 }
 
 # --- owned, locked ---------------------------------------------------------------------------
@@ -522,7 +523,7 @@ ended_by() {
 @test "VLOCK_TTL beside the token of another lock is no default" {
     export VLOCK_NAME=$K VLOCK_TOKEN=T VLOCK_TTL=2h VLOCK_FENCE=7
     gives 0 acquire "$K-other"
-    ttl_between "$K-other" 50000 60000
+    ttl_between "$K-other" 1000 60000
 }
 
 # --- run -------------------------------------------------------------------------------------
@@ -539,7 +540,7 @@ ended_by() {
 @test "run of a held lock is 75 and does not start CMD" {
     take -t 60s "$K"
     gives 75 run -n "$K" -- touch ran
-    gives 75 run -w 100ms "$K" -- touch ran
+    gives 75 run -w 1500ms "$K" -- touch ran
     [ ! -e ran ]
     held_by "$K" "$TOKEN"
 }
@@ -550,8 +551,8 @@ ended_by() {
 }
 
 @test "run keeps a short lease alive" {
-    gives 0 run -t 500ms "$K" -- sh -c '
-        for i in 1 2 3 4 5 6 7 8; do sleep 0.25
+    gives 0 run -t 4s "$K" -- sh -c '
+        for i in 1 2 3 4 5; do sleep 1
             "$VLOCK_BIN" -q owned "$VLOCK_NAME" || exit 9
         done'
 }

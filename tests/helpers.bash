@@ -12,7 +12,7 @@
 bats_require_minimum_version 1.5.0
 
 TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-180}
+export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-400}
 VLOCK_BIN=$(realpath -m "${VLOCK_BIN:-$TESTS/../build/dev/vlock}")
 export VLOCK_BIN
 
@@ -46,7 +46,7 @@ setup() {
 # Runs a command as bats' `run` does: $status, $output (stdout), $stderr; shown if the test fails.
 # A command that hangs ends with 124 (or 137).
 observe() {
-    run --separate-stderr timeout -k 5 30 "$@"
+    run --separate-stderr timeout -k 5 150 "$@"
     printf '$ %s\nstatus %s\n' "$*" "$status"
     printf '%s\n' "${output:-(nothing)}" | sed 's/^/stdout: /'
     printf '%s\n' "${stderr:-(nothing)}" | sed 's/^/stderr: /'
@@ -88,9 +88,10 @@ hides() {
 # prints TEXT: the last command's stdout is TEXT, not a byte of trailing white space aside.
 prints() { [ "$output" = "$1" ] || { echo "wanted stdout: $1"; return 1; }; }
 
-# until_true SECONDS CMD...: waits until CMD succeeds.
+# until_true SECONDS CMD...: waits until CMD succeeds. SECONDS is more than enough on a machine with
+# nothing else to do, and a bound against hanging alone: a slow machine is given five times that.
 until_true() {
-    local last=$((SECONDS + $1))
+    local last=$((SECONDS + 5 * $1))
     shift
     until "$@"; do
         ((SECONDS <= last)) || { echo "never came true: $*"; return 1; }

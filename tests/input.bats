@@ -295,7 +295,7 @@ setup_file() { start_store local; }
 @test "VLOCK_TTL=none and VLOCK_WAIT work as the options do" {
     VLOCK_TTL=none gives 0 acquire --token T "$K"
     ttl_between "$K" -1 -1
-    VLOCK_WAIT=50ms gives 75 acquire "$K"
+    VLOCK_WAIT=500ms gives 75 acquire "$K"
     VLOCK_WAIT=1h gives 75 acquire -n "$K"
 }
 

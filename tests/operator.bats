@@ -80,9 +80,9 @@ forged() {
     [ "$(json .holder.pid)" = "$(pid_in "$TOKEN")" ]
     [ "$(json .holder.note)" = 'say "ä"' ]
     [ "$(json .fence)" = "$fence" ]
-    (($(json .ttl_ms) > 3590000 && $(json .ttl_ms) <= 3600000))
+    (($(json .ttl_ms) > 3500000 && $(json .ttl_ms) <= 3600000))
     since=$(date -d "$(json .holder.since)" +%s)
-    ((since >= before - 30 && since <= before + 1))
+    ((since >= before - 100 && since <= before + 1))
     hides "$TOKEN" "$(cut -d: -f2 <<<"$TOKEN")"
 }
 
@@ -104,7 +104,7 @@ forged() {
     not grep -qE 'since|fence' <<<"$output"
     gives 0 status --json "$K"
     [ "$(json .held,.holder.vlock,.holder.since,.fence | xargs)" = 'true false null null' ]
-    (($(json .ttl_ms) > 50000))
+    (($(json .ttl_ms) > 1000))
     hides 8c5f7bd8b
 }
 
@@ -136,9 +136,9 @@ forged() {
 }
 
 @test "status lists those who wait, in order" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     stand A --note first
-    stand B -w 60s
+    stand B -w 5m
     stand C --token cccccccccccccccc
     gives 0 status "$K"
     grep -qx '  waiting  3' <<<"$output"
@@ -171,7 +171,7 @@ forge_waiters() {
 
 @test "status lists twenty of those who wait, and says how many more there are" {
     on_server || skip 'waiters cannot be forged on the local store'
-    take -t 60s "$K"
+    take -t 10m "$K"
     forge_waiters 23
     gives 0 status "$K"
     harmless
@@ -185,14 +185,14 @@ forge_waiters() {
 
 @test "status --json lists a thousand of those who wait" {
     on_server || skip 'waiters cannot be forged on the local store'
-    take -t 60s "$K"
+    take -t 10m "$K"
     forge_waiters 1003
     gives 0 status --json "$K"
     [ "$(json '.waiting, (.waiters | length)' | xargs)" = '1003 1000' ]
 }
 
 @test "status that cannot be written is 73" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     for form in '' --json; do
         # shellcheck disable=SC2086 # an option or none
         observe sh -c '"$VLOCK_BIN" status $1 "$K" >/dev/full' - $form
@@ -237,7 +237,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 
 @test "wait -w of a held lock is 75 and names the holder" {
     take -t 1h --note why "$K"
-    for bound in 0 50ms; do
+    for bound in 0 1500ms; do
         gives 75 wait -w $bound "$K"
         says "$K" "$(pid_in "$TOKEN")" 59m why
         hides "$TOKEN"
@@ -251,7 +251,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 }
 
 @test "wait ends when the lock is released, and leaves it free" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     waiter=$!
     until_true 10 still_waits "$waiter"
@@ -268,7 +268,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 }
 
 @test "wait ends when the lock is broken" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     waiter=$!
     until_true 10 still_waits "$waiter"
@@ -286,7 +286,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 }
 
 @test "wait goes on while the lock is handed from one to the next" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     touch hold.A
     stand A
     background "$VLOCK_BIN" wait "$K"
@@ -301,7 +301,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 }
 
 @test "wait has no place in the queue" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     until_true 10 still_waits $!
     wait_for_it "$K" 0
@@ -310,7 +310,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 }
 
 @test "SIGINT and SIGTERM end a wait: it dies of the one, the other is 143" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     until_true 10 still_waits $!
     kill -TERM $!
@@ -328,13 +328,13 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 }
 
 @test "wait ends when the reader of stdout or stderr has gone" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     mkfifo pipe
-    setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" wait "$K" 2>pipe >out 3>&- &
+    setpriv --pdeathsig KILL timeout 150 "$VLOCK_BIN" wait "$K" 2>pipe >out 3>&- &
     waiter=$!
     : <pipe
     ends 141 "$waiter"
-    setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" wait "$K" >pipe 2>err 3>&- &
+    setpriv --pdeathsig KILL timeout 150 "$VLOCK_BIN" wait "$K" >pipe 2>err 3>&- &
     waiter=$!
     : <pipe
     ends 141 "$waiter"
@@ -351,7 +351,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 
 @test "a wait outlives its connection" {
     on_server || skip 'there are no connections on the local store'
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     waiter=$!
     until_true 10 still_waits "$waiter"
@@ -366,10 +366,10 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     on_server || skip 'the local store does not go'
     start_server "${STORE%%-*}" --appendonly yes --appendfsync always
     export VLOCK_URL=unix://$SOCK
-    take -t 60s "$K"
+    take -t 10m "$K"
     background "$VLOCK_BIN" wait "$K"
     bare=$!
-    background "$VLOCK_BIN" wait -w 60s "$K"
+    background "$VLOCK_BIN" wait -w 5m "$K"
     bounded=$!
     until_true 10 still_waits "$bare"
     until_true 10 still_waits "$bounded"
@@ -389,8 +389,8 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     on_server || skip 'the local store does not go'
     start_server "${STORE%%-*}"
     export VLOCK_URL=unix://$SOCK
-    take -t 60s "$K"
-    background "$VLOCK_BIN" wait -w 1500ms "$K"
+    take -t 10m "$K"
+    background "$VLOCK_BIN" wait -w 5s "$K"
     waiter=$!
     until_true 10 still_waits "$waiter"
     stop_server
@@ -438,7 +438,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 }
 
 @test "break --fence N breaks the holder with that fence and no other: 79" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     fence=$(fence_of "$K")
     for other in 1 $((fence - 1)) $((fence + 1)) 18446744073709551615; do
         gives 79 break --fence $other "$K"
@@ -448,7 +448,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     held_by "$K" "$TOKEN"
     gives 0 break --fence "$fence" "$K"
     is_free "$K"
-    take -t 60s "$K"
+    take -t 10m "$K"
     gives 79 break --fence "$fence" "$K"
     held_by "$K" "$TOKEN"
 }
@@ -508,7 +508,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 }
 
 @test "break hands the lock to the first who waits" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     touch hold.A
     stand A
     stand B
@@ -521,7 +521,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 }
 
 @test "a run whose lock is broken stops its command: 79" {
-    background "$VLOCK_BIN" run -t 900ms "$K" -- sleep 60
+    background "$VLOCK_BIN" run -t 3s "$K" -- sleep 600
     until_true 10 is_held "$K"
     gives 0 break --yes "$K"
     ends 79 $!
@@ -529,7 +529,8 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 }
 
 @test "break breaks the lock that this command runs under" {
-    gives 79 run -t 900ms "$K" -- sh -c '"$VLOCK_BIN" break --yes "$VLOCK_NAME" && sleep 60'
+    gives 79 run -t 3s "$K" -- sh -c '"$VLOCK_BIN" break --yes "$VLOCK_NAME" &&
+        exec sleep 600'
     is_free "$K"
 }
 
@@ -644,7 +645,7 @@ answers() {
         gives 0 -u "$PROXY_URL" status --json "$K"
         [ "$(json .held)" = true ]
         rule "cut $n rst"
-        gives 75 -u "$PROXY_URL" wait -w 300ms "$K"
+        gives 75 -u "$PROXY_URL" wait -w 1500ms "$K"
         says "$(pid_in "$TOKEN")"
     done
 }

@@ -46,6 +46,38 @@ serve_later() {
     WAITER[$label]=$!
 }
 
+# lease_for N: milliseconds in which N can surely be made to stand, on this machine, as it is now.
+lease_for() {
+    local begun=${EPOCHREALTIME/./} K=$K-trial
+    take -t 10m "$K"
+    stand trial
+    gives 0 release --token "$TOKEN" "$K"
+    all_served trial
+    rm -f served
+    LEASE_MS=$((2000 + ($1 + 1) * (${EPOCHREALTIME/./} - begun) / 500))
+}
+
+# mark_all LABEL...: from here on told() and asked() count for these, who were made to stand with
+# -v.
+mark_all() {
+    local label
+    declare -gA MARK
+    for label; do MARK[$label]=$(wc -l <"err.$label"); done
+}
+
+# since_mark LABEL: what it has said since then
+since_mark() { tail -n +$((MARK[$1] + 1)) "err.$1"; }
+
+# told TEXT LABEL...: how often these heard TEXT since mark_all, as -v has it
+told() {
+    local text=$1 label
+    shift
+    for label; do since_mark "$label"; done | grep -c -e "^vlock: .*< $text" || true
+}
+
+# asked LABEL...: how many answers to their questions these have had since mark_all
+asked() { told 'acquire: verdict' "$@"; }
+
 # was_served LABEL: it is its turn, or was.
 was_served() { grep -qs "^$1 " served; }
 
@@ -61,7 +93,7 @@ order_is() {
 all_served() {
     local label
     for label; do
-        until_true 30 is_over "${WAITER[$label]}" || kill -KILL "${WAITER[$label]}"
+        until_true 60 is_over "${WAITER[$label]}" || kill -KILL "${WAITER[$label]}"
         wait "${WAITER[$label]}" || { cat served "err.$label" && return 1; }
     done
     order_is "$@"

@@ -1,9 +1,10 @@
 #!/bin/sh
-# run.sh [FILE...]: installs what building and testing need, builds dev, asan and release, runs
-# every unit test and every tests/*.bats against each, and ends with a line that counts them.
-# FILE: only these, `release.bats` or `unit_text` for example.
-#   VLOCK_TEST_BUILDS  the presets to test, default "dev asan release"
-#   VLOCK_TEST_JOBS    how many files at a time, default one for each processor
+# run.sh [FILE...]: installs what building and testing need, builds release and asan, runs every
+# tests/*.bats against each and every unit test with the sanitizers, and ends with a line that
+# counts them.
+# FILE: only these, `run.bats` or `unit_text_test` for example.
+#   VLOCK_TEST_BUILDS  the presets to test, default "release asan"
+#   VLOCK_TEST_JOBS    how many files at a time, default two for each processor: most tests wait
 #   VLOCK_TEST_LIMIT   seconds for everything after the installation, default 1620
 # May be run again and again, from anywhere, as root or with sudo; where nothing is missing,
 # without a network. The output of each file stays in build/tests/BUILD/FILE.tap.
@@ -87,64 +88,76 @@ asked() {
     return 1
 }
 
-# The files for one build, one a line, long ones first, which leaves no processor idle at the
-# end. The style of the source, and the model, are the same for each build; the second kind of
-# server is for the first one only.
+# The files for one build, each as weight, build and path with tabs between. The style of the
+# source, the model and the suite itself are the same for each build; the second kind of server is
+# for the first one only.
 files() {
     build=$1
     shift
-    # shellcheck disable=SC2012 # our own files, and no name of them holds a newline
-    ls -LS "$PWD/build/$build/tests/unit"/unit_* "$here"/*.bats 2>/dev/null |
-        while read -r file; do
-            case ${file##*/} in
-                style.bats | model.bats | *@redis.bats)
-                    [ "$build" = "${builds%% *}" ] || continue
-                    ;;
-                *.bats) ;;
-                *) [ -x "$file" ] || continue ;;
-            esac
-            if asked "$file" "$@"; then
-                say "$file"
-            fi
-        done
+    for file in "$PWD/build/$build/tests/unit"/unit_* "$here"/*.bats; do
+        case ${file##*/} in
+            style.bats | model.bats | suite.bats | *@redis.bats)
+                [ "$build" = "${builds%% *}" ] || continue
+                ;;
+            *.bats) ;;
+            *) [ -x "$file" ] || continue ;;
+        esac
+        if asked "$file" "$@"; then
+            printf '%s\t%s\t%s\n' "$(weight "$file" "$build")" "$build" "$file"
+        fi
+    done
+}
+
+# weight FILE BUILD: roughly how long it takes: its size, but there are some that take longer.
+weight() {
+    size=$(wc -c <"$1")
+    case ${1##*/} in
+        unit_*) size=10000 ;;
+        faults.bats | counters* | model.bats) size=40000 ;;
+    esac
+    [ "$2" != asan ] || size=$((size * 2))
+    say "$size"
 }
 
 export VLOCK_TEST_DEADLINE=$(($(date +%s) + ${VLOCK_TEST_LIMIT:-1620}))
-builds=${VLOCK_TEST_BUILDS:-dev asan release}
+builds=${VLOCK_TEST_BUILDS:-release asan}
 [ $# -gt 0 ] || step "clang builds it without a warning" build_with_clang || :
+: >"$results/files"
 for build in $builds; do
     step "gcc builds $build without a warning" build "$build" || continue
     mkdir "$results/$build"
-    files "$build" "$@" >"$results/$build.files"
-    # In the background, so that a signal is acted on at once; which would have the tests
-    # ignore SIGINT and SIGQUIT.
-    env --default-signal VLOCK_BIN="$PWD/build/$build/vlock" TEST_RUN_MARK="$TEST_RUN_MARK" \
-        VLOCK_TEST_FINDINGS="$temporary/found" TMPDIR="$temporary" \
-        xargs -d '\n' -r -n 1 -P "${VLOCK_TEST_JOBS:-$(nproc)}" \
-        sh "$here/one.sh" "$results/$build" <"$results/$build.files" &
-    wait $! || :
-    left=$(marked) || :
-    if [ -n "$left" ]; then
-        failed=$((failed + 1))
-        say "FAILED  the tests left these processes behind:"
-        # shellcheck disable=SC2086 # a list of pids
-        ps -o pid,ppid,stat,args $left || :
-        sweep
-    fi
-    # A file without a count was never finished, whatever ended it: that is no success.
-    while read -r file; do
-        base=${file##*/}
-        if [ ! -f "$results/$build/$base.count" ]; then
-            failed=$((failed + 1))
-            say "FAILED  $base was not finished"
-        fi
-    done <"$results/$build.files"
-    while read -r ok not_ok skip; do
-        passed=$((passed + ok)) failed=$((failed + not_ok)) skipped=$((skipped + skip))
-    done <<COUNTS
-$(cat "$results/$build"/*.count 2>/dev/null)
-COUNTS
+    files "$build" "$@" >>"$results/files"
 done
+
+# The files of all builds together, long ones first, which leaves no processor idle before the
+# end. In the background, so that a signal is acted on at once; which would have the tests ignore
+# SIGINT and SIGQUIT.
+sort -s -rn "$results/files" | cut -f 2,3 | tr '\t' '\n' |
+    env --default-signal VLOCK_TEST_BUILT="$PWD/build" TEST_RUN_MARK="$TEST_RUN_MARK" \
+        VLOCK_TEST_FINDINGS="$temporary/found" TMPDIR="$temporary" \
+        xargs -d '\n' -r -n 2 -P "${VLOCK_TEST_JOBS:-$((2 * $(nproc)))}" \
+        sh "$here/one.sh" "$results" &
+wait $! || :
+left=$(marked) || :
+if [ -n "$left" ]; then
+    failed=$((failed + 1))
+    say "FAILED  the tests left these processes behind:"
+    # shellcheck disable=SC2086 # a list of pids
+    ps -o pid,ppid,stat,args $left || :
+    sweep
+fi
+# A file without a count was never finished, whatever ended it: that is no success.
+tab=$(printf '\t')
+while IFS=$tab read -r _ build file; do
+    count=$results/$build/${file##*/}.count
+    if [ -f "$count" ]; then
+        read -r ok not_ok skip <"$count"
+        passed=$((passed + ok)) failed=$((failed + not_ok)) skipped=$((skipped + skip))
+    else
+        failed=$((failed + 1))
+        say "FAILED  $build/${file##*/} was not finished"
+    fi
+done <"$results/files"
 
 say ''
 if [ $skipped -gt 0 ]; then

@@ -156,7 +156,7 @@ field() { sed -n "s/^$1=//p" "$2"; }
     cp f copy
     gives 75 acquire -n -t 60s --token-file f "$K"
     cmp f copy
-    gives 75 acquire -w 100ms -t 60s --token-file g "$K"
+    gives 75 acquire -w 1s -t 60s --token-file g "$K"
     [ ! -e g ]
     [ "$(find . -maxdepth 1 -name '.*' -type f | wc -l)" = 0 ]
     gives 0 release --token-file f "$K"
@@ -360,7 +360,7 @@ is_refused_before_locking() {
     mkfifo pipe
     exec 5<>pipe 6>pipe 5>&-
     status=0
-    timeout 30 "$VLOCK_BIN" acquire -t 60s "$K" >&6 2>err || status=$?
+    timeout 150 "$VLOCK_BIN" acquire -t 60s "$K" >&6 2>err || status=$?
     exec 6>&-
     [ "$status" -ne 0 ]
     is_free "$K"
