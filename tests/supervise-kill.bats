@@ -26,7 +26,7 @@ has_failed() {
 
 # --- the process that was started ------------------------------------------------------------
 
-@test "SIGKILL of vlock: all of CMD's family dies, and the next one has the lock long before the TTL" {
+@test "SIGKILL of vlock: all of CMD's family dies, and the next one has the lock at once" {
     grow -t 10m -- "${ALL_KINDS[@]}"
     next_in_line
     kill -KILL "$FRONT"

@@ -137,7 +137,8 @@ PY
     grow_inner() {
         rm -rf family && mkdir family
         supervised "$VLOCK_BIN" run -t 10m --kill-after 5s "$K" -- sh -c \
-            '"$VLOCK_BIN" run -t 10m --kill-after 300ms "$K-inner" -- "$1" "$2" family session deaf &
+            '"$VLOCK_BIN" run -t 10m --kill-after 300ms "$K-inner" -- \
+                "$1" "$2" family session deaf &
             until [ -e family/ready ]; do sleep 0.01; done; exit 5' \
             sh "$PYTHON" "$TESTS/tools/tree.py"
     }
@@ -166,7 +167,7 @@ PY
     python -c '' # finds $PYTHON
 }
 
-@test "nothing outside the tree of CMD is signalled: not vlock's group, nor what its parent left it" {
+@test "nothing outside CMD's family is signalled: not vlock's group, nor what its parent left it" {
     write_bystander
     mkdir family
     # the bystander becomes a child of vlock, in its group, as it was one of the shell before it
