@@ -21,6 +21,12 @@ struct child_found {
     char **argv;    /* a copy of the arguments, ended by NULL: parsing reorders them */
 };
 
+/* Where the command is to stand. */
+struct child_place {
+    pid_t group; /* the process group it joins; 0 or less: ours */
+    bool bound;  /* it is killed when this process is killed, whatever else becomes of its tree */
+};
+
 struct child {
     pid_t pid; /* 0: none was started */
     bool ended;
@@ -41,10 +47,13 @@ void child_found_restore(const struct child_found *found, const sigset_t *mask);
 /* Starts argv (looked up in PATH) with the mask it is to have. FAILED/127 not found, /126 cannot
  * be executed, /71 the system has no process left. */
 enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
-                         const sigset_t *mask, struct trouble *why);
+                         const sigset_t *mask, const struct child_place *place,
+                         struct trouble *why);
 
-/* Notes whether the command has ended, without waiting. */
-void child_reap(struct child *child);
+/* Notes whether the command has ended, without waiting. Reaps all else that has ended and was
+ * ours, or came to be (an orphan, for a subreaper). Returns false once there is no child left, dead
+ * or alive. */
+bool child_reap(struct child *child);
 
 /* Sends a signal to the command, if it has not ended: its pid cannot be anybody else's before
  * child_reap() has seen its end. */

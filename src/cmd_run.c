@@ -1,57 +1,47 @@
 /* vlock run: a command that runs while the lock is held, and only then.
  *
- * States:   TAKING -> RUNNING -> ENDED -> the lock is given back
- *                        |
- *                        +--> STOPPING -> KILLED -> ENDED      the lock is not ours any more, or
- *                        |                                     soon may not be: status 79
- *                        +--> FREED -> ENDED                   CMD gave the lock back itself
+ *     FRONT   settles what is wanted, makes GUARD (guard.h), waits for it
+ *     GUARD   TAKING --> the command runs (supervise.h) --> the lock is given back
  *
- * One loop, no work in handlers: the loop shows signals to on_signal(), which forwards them;
- * deadlines are those of the lease (lease.h). What can be lost at each instant: if vlock is
- * killed, the lock lapses with its TTL while CMD goes on; the supervision of whole trees is to
- * close that. */
+ * What can be lost at each instant: FRONT is killed while GUARD waits: the place in the queue is
+ * given up; later: GUARD ends everything. GUARD is killed: FRONT does, see mourn(). A signal that
+ * comes before the command runs ends the wait. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "command.h"
 #include "context.h"
 #include "duration.h"
+#include "ending.h"
+#include "guard.h"
 #include "held.h"
+#include "holder.h"
+#include "supervise.h"
 #include "take.h"
+#include "text.h"
+#include "tree.h"
+#include "wishes.h"
 
-enum phase { RUNNING, FREED, STOPPING, KILLED };
+enum { MOURNED_WITHIN_MS = 5000 };
 
 struct run {
     struct context ctx;
     struct take take;
-    struct child child;
-    enum phase phase;
-    int64_t kill_at_ms; /* STOPPING: when TERM has had its time */
-    bool lost;
-    bool gone;   /* the store said so itself: there is nothing to give back */
-    bool warned; /* of a renewal that failed; said once until one succeeds */
+    struct wishes wishes;
+    struct supervised supervised;
+    struct tree *tree;  /* the command's, seen from GUARD */
+    bool borrowed;      /* --reenter: the lock of a command around us, whose business it is */
+    int64_t hold_until; /* --hold-for: CLOCK_BOOTTIME ms, 0: not */
 };
 
-/* Signals for the command are passed on; those that the terminal sent went to its whole
- * process group, and so to the command, already. */
-static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
-    struct run *run = arg;
-
-    if (info->ssi_signo == SIGCHLD) {
-        bool ended = run->child.ended; /* some later child's end, of one we inherited, is nothing */
-        child_reap(&run->child);
-        return run->child.ended && !ended;
-    }
-    /* After CMD has ended there is nobody to tell, and giving the lock back must not be stopped:
-     * it is bounded anyway, and who stops a service signals CMD first and then us. */
-    if (info->ssi_code != SI_KERNEL)
-        child_signal(&run->child, (int)info->ssi_signo);
-    return false;
-}
+/* ---- the environment ---- */
 
 static bool set(const char *variable, const char *value) {
     return setenv(variable, value, 1) == 0;
@@ -85,191 +75,303 @@ static bool set_options(const struct options *options) {
     return done;
 }
 
-static enum outcome set_environment(struct run *run, struct trouble *why) {
+/* All but what the grant brings: before that, where a hand-over does not wait for it. */
+static enum outcome set_environment(const struct run *run, struct trouble *why) {
     const struct lock *lock = &run->take.lock;
-    char ttl[DURATION_TEXT_BYTES] = "none", fence[24];
+    char ttl[DURATION_TEXT_BYTES] = "none";
 
     if (lock->ttl_ms != TTL_NONE)
         duration_format(ttl, lock->ttl_ms);
-    snprintf(fence, sizeof fence, "%llu", (unsigned long long)lock->fence);
-    if (!set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", lock->token) ||
-        !set("VLOCK_FENCE", fence) || !set("VLOCK_TTL", ttl) || unsetenv("VLOCK_TOKEN_FILE") != 0 ||
+    if (!set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", run->ctx.token) ||
+        !set("VLOCK_TTL", ttl) || unsetenv("VLOCK_TOKEN_FILE") != 0 ||
         !set_options(run->ctx.options))
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot set up the command's environment: %s",
                            strerror(errno));
-    return held_add(run->ctx.name, lock->token, why);
+    return DONE;
 }
 
-/* Ends the command: at once if its time is over already. */
-static void stop(struct run *run, int64_t kill_at_ms, const struct trouble *why) {
-    run->lost = true;
-    run->phase = STOPPING;
-    run->kill_at_ms = kill_at_ms;
-    child_signal(&run->child, SIGTERM);
-    child_signal(&run->child, SIGCONT);
-    say_loud(&run->ctx.say, "%s: stopping the command", why->text);
+static enum outcome set_grant(const struct run *run, struct trouble *why) {
+    char fence[24];
+
+    snprintf(fence, sizeof fence, "%llu", (unsigned long long)run->take.lock.fence);
+    if (!set("VLOCK_FENCE", fence))
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
+    return run->borrowed ? DONE : held_add(run->ctx.name, run->ctx.token, why);
 }
 
-static void renew(struct run *run) {
+/* ---- taking ---- */
+
+/* --reenter: the token of the command around us, if it holds this lock. */
+static void borrow(struct run *run) {
+    char token[TOKEN_MAX_BYTES + 1];
+
+    run->borrowed = run->wishes.reenter && held_token(run->ctx.name, token, sizeof token);
+    if (run->borrowed)
+        text_copy(run->ctx.token, sizeof run->ctx.token, token, strlen(token));
+}
+
+/* Everything that can be wrong with what was asked for. */
+static enum outcome settle(struct run *run, struct trouble *why) {
     struct lock *lock = &run->take.lock;
-    struct trouble why = {0}, late;
-    bool on_purpose = false;
+    enum outcome outcome = take_settle(&run->take, &run->ctx, why);
 
-    switch (lock_renew(lock, lease_stop_at(&lock->lease), &on_purpose, &why)) {
-    case DONE:
-        run->warned = false;
-        return;
-    case STOPPED: /* the command has ended, or the lease's deadline is looked at next */
-        return;
-    case LOST:
-        run->gone = true;
-        if (on_purpose)
-            run->phase = FREED;
-        else
-            stop(run, clock_now_ms() + lease_kill_after_ms(&lock->lease), &why);
-        return;
-    case HELD:
-    case UNSURE:
-    case FAILED:
-        break;
-    }
-    if (clock_now_ms() < lease_stop_at(&lock->lease)) {
-        if (!run->warned)
-            say_note(&run->ctx.say, "the lease could not be renewed yet: %s", why.text);
-        run->warned = true;
-        lease_retry(&lock->lease, clock_now_ms());
-        return;
-    }
-    trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease cannot be renewed: %s", why.text);
-    stop(run, lease_kill_at(&lock->lease), &late);
+    if (outcome == DONE)
+        outcome = wishes_settle(&run->wishes, run->ctx.options, lock->ttl_ms, why);
+    if (outcome == DONE)
+        outcome = context_store(&run->ctx, why);
+    if (outcome != DONE)
+        return outcome;
+    borrow(run);
+    /* Whatever becomes of us, the lock is to stay for that long. */
+    if (run->wishes.hold_for_ms > lock->ttl_ms)
+        lock->ttl_ms = run->wishes.hold_for_ms;
+    lock->lease.kill_after_ms = run->wishes.kill_after_ms;
+    lock->alive = true;
+    return set_environment(run, why);
 }
 
-/* When there is something to do next if nothing happens. */
-static int64_t next_ms(const struct run *run) {
+/* The lock of the command around us is to be there. */
+static enum outcome look_at_borrowed(struct run *run, struct trouble *why) {
+    struct context *ctx = &run->ctx;
+    struct request request = {.kind = ASK_PEEK, .key = ctx->key, .token = ctx->token};
+    struct answer answer;
+    enum outcome outcome = store_ask(ctx->store, &request, context_deadline(ctx), &answer, why);
+    char holder[HOLDER_BYTES];
+
+    if (outcome == LOST) {
+        holder_describe(holder, sizeof holder, &answer);
+        return trouble_say(why, LOST, EXIT_NOT_OWNED,
+                           "the command around this one has lost the lock: %s", holder);
+    }
+    run->take.lock.fence = answer.fence;
+    return outcome;
+}
+
+static enum outcome take(struct run *run, const struct guard *guard, struct trouble *why) {
+    enum outcome outcome =
+        run->borrowed ? look_at_borrowed(run, why) : take_lock(&run->take, &run->ctx, why);
+
+    if (outcome != DONE || run->borrowed)
+        return outcome;
+    if (run->wishes.hold_for_ms)
+        run->hold_until = clock_after(clock_now_ms(), run->wishes.hold_for_ms);
+    guard->told->hold_until = run->hold_until;
+    guard->told->armed = true;
+    return DONE;
+}
+
+static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {
+    const struct lock *lock = &run->take.lock;
+    struct supervised *s = &run->supervised;
+    enum outcome outcome = DONE;
+
+    s->lock = &run->take.lock;
+    s->loop = &run->ctx.loop;
+    s->say = &run->ctx.say;
+    s->wishes = &run->wishes;
+    s->guard = guard;
+    s->found = run->ctx.found;
+    s->tree = run->tree;
+    s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
+    if (!run->borrowed && clock_now_ms() >= lease_stop_at(&lock->lease))
+        outcome = trouble_say(why, LOST, EXIT_NOT_OWNED,
+                              "the lease was over before the command could start: use a longer -t");
+    if (outcome == DONE)
+        outcome = set_grant(run, why);
+    if (outcome == DONE)
+        outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
+    if (outcome == DONE)
+        outcome = supervise_start(s, run->ctx.options->run, why);
+    run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */
+    if (outcome == DONE || run->borrowed)
+        return outcome;
+    return take_back(&run->take, &run->ctx, outcome, why);
+}
+
+/* ---- giving back ---- */
+
+/* That the lock was not given back, and what becomes of it. */
+static void say_kept(const struct run *run, const char *reason) {
     const struct lease *lease = &run->take.lock.lease;
-
-    switch (run->phase) {
-    case RUNNING:
-        return clock_earlier(lease->renew_at_ms, lease_stop_at(lease));
-    case STOPPING:
-        return run->kill_at_ms;
-    case FREED:
-    case KILLED:
-        break;
-    }
-    return CLOCK_NEVER;
-}
-
-static void supervise(struct run *run) {
-    const struct lease *lease = &run->take.lock.lease;
-    struct trouble late;
-
-    while (!run->child.ended) {
-        int64_t now_ms;
-        loop_sleep(&run->ctx.loop, next_ms(run)); /* signals are seen in every turn */
-        now_ms = clock_now_ms();
-        if (run->child.ended || now_ms < next_ms(run)) {
-            continue;
-        } else if (run->phase == STOPPING) {
-            run->phase = KILLED;
-            child_signal(&run->child, SIGKILL);
-        } else if (now_ms >= lease_stop_at(lease)) { /* slept through it: suspended, stopped */
-            trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease was not renewed in time");
-            stop(run, lease_kill_at(lease), &late);
-        } else {
-            renew(run);
-        }
-    }
-}
-
-/* Gives the lock back and returns the status of the whole. */
-static int finish(struct run *run) {
-    int status = child_exit_status(&run->child);
-    struct lock *lock = &run->take.lock;
+    int64_t now_ms = clock_now_ms();
     char left[DURATION_TEXT_BYTES];
+
+    if (run->take.lock.ttl_ms == TTL_NONE) {
+        say_loud(&run->ctx.say, "%s: it never expires, release it by hand", reason);
+        return;
+    }
+    if (lease->ends_ms == CLOCK_NEVER) { /* while we live */
+        duration_format(left, run->take.lock.ttl_ms);
+        say_loud(&run->ctx.say, "%s: it lapses within %s", reason, left);
+        return;
+    }
+    duration_format(left, lease->ends_ms > now_ms ? lease->ends_ms - now_ms : 0);
+    say_loud(&run->ctx.say, "%s: it lapses in %s", reason, left);
+}
+
+/* Gives it back, or leaves it to end by itself when --hold-for says. */
+static enum outcome let_go(struct run *run, bool *on_purpose, struct trouble *why) {
+    struct lock *lock = &run->take.lock;
+    int64_t until_ms = context_deadline(&run->ctx), left_ms = run->hold_until - clock_now_ms();
+
+    if (run->hold_until && left_ms > 0)
+        return lock_leave(lock, left_ms, until_ms, on_purpose, why);
+    if (run->supervised.lease == LEASE_LOST)
+        until_ms = clock_earlier(until_ms, lock->lease.ends_ms);
+    return lock_release(lock, until_ms, on_purpose, why);
+}
+
+static int give_back(struct run *run, int status) {
+    const struct supervised *s = &run->supervised;
     bool on_purpose = false;
     struct trouble why = {0};
     enum outcome outcome;
+    char text[sizeof why.text + 80];
 
-    if (run->lost && !run->gone) /* perhaps it still is ours: nobody needs to wait for its end */
-        lock_release(lock, clock_earlier(context_deadline(&run->ctx), lock->lease.ends_ms),
-                     &on_purpose, &why);
-    if (run->lost)
+    if (s->lease == LEASE_LOST) { /* perhaps it still is ours: nobody needs to wait for its end */
+        if (!s->gone && s->stage != STAGE_STUCK && run->wishes.on_lost != LOST_WARN)
+            let_go(run, &on_purpose, &why);
         return EXIT_NOT_OWNED;
-    if (run->phase == FREED)
+    }
+    if (s->lease == LEASE_FREED)
         return status;
-    outcome = lock_release(lock, context_deadline(&run->ctx), &on_purpose, &why);
+    if (s->stage == STAGE_STUCK) {
+        say_kept(run, "the lock is not given back, as something of the command still runs");
+        return status;
+    }
+    outcome = let_go(run, &on_purpose, &why);
     if (outcome == DONE || on_purpose)
         return status;
     if (outcome == LOST) {
         say_trouble(&run->ctx.say, &why);
         return EXIT_NOT_OWNED;
     }
-    if (lock->lease.ends_ms == CLOCK_NEVER) {
-        say_loud(&run->ctx.say,
-                 "the command ended, but the lock could not be given back: %s: it "
-                 "never expires, release it by hand",
-                 why.text);
-        return status;
-    }
-    duration_format(left, lock->lease.ends_ms > clock_now_ms()
-                              ? lock->lease.ends_ms - clock_now_ms()
-                              : 0);
-    say_loud(&run->ctx.say,
-             "the command ended, but the lock could not be given back: %s: it lapses in %s",
-             why.text, left);
+    snprintf(text, sizeof text, "the command ended, but the lock could not be given back: %s",
+             why.text);
+    say_kept(run, text);
     return status;
 }
 
-static enum outcome take(struct run *run, struct trouble *why) {
-    enum outcome outcome = take_settle(&run->take, &run->ctx, why);
+/* The status of the whole, once the command has run. */
+static int finish(struct run *run, const struct guard *guard) {
+    const struct supervised *s = &run->supervised;
+    char names[256];
+    int status = EXIT_SYSTEM;
 
-    if (outcome == DONE)
-        outcome = context_store(&run->ctx, why);
-    if (outcome == DONE)
-        outcome = take_signals(&run->take, &run->ctx, why);
-    run->take.lock.alive = true;
-    return outcome == DONE ? take_lock(&run->take, &run->ctx, why) : outcome;
+    if (s->stage == STAGE_STUCK) {
+        tree_names(s->tree, names, sizeof names);
+        say_loud(&run->ctx.say, "this could not be stopped: %s", names);
+    }
+    if (s->child.ended)
+        status = child_exit_status(&s->child);
+    if (s->timed_out)
+        status = EXIT_TIMED_OUT;
+    else if (s->child.ended)
+        guard->told->signo = child_end_signal(&s->child);
+    return give_back(run, status);
 }
 
-static enum outcome start(struct run *run, const struct child_found *found, struct trouble *why) {
-    const struct lock *lock = &run->take.lock;
-    enum outcome outcome = DONE;
+/* ---- the two processes ---- */
 
-    if (clock_now_ms() >= lease_stop_at(&lock->lease))
-        outcome = trouble_say(why, LOST, EXIT_NOT_OWNED,
-                              "the lease was over before the command could start: use a longer -t");
+/* In GUARD. */
+static int guard_work_of(const struct guard *guard, void *arg) {
+    struct run *run = arg;
+    struct trouble why = {0};
+    enum outcome outcome = take(run, guard, &why);
+    int status;
+
     if (outcome == DONE)
-        outcome = set_environment(run, why);
-    if (outcome == DONE)
-        outcome = loop_take_signals(&run->ctx.loop, on_signal, run, why);
-    if (outcome == DONE)
-        outcome =
-            child_start(&run->child, run->ctx.options->run, found, &run->ctx.loop.mask_found, why);
-    run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */
-    return outcome == DONE ? DONE : take_back(&run->take, &run->ctx, outcome, why);
+        outcome = start(run, guard, &why);
+    if (outcome != DONE) {
+        status = take_status(&run->take, &run->ctx, outcome, &why);
+        guard->told->signo = outcome == STOPPED ? run->take.ending.signo : 0;
+    } else {
+        supervise(&run->supervised);
+        loop_take_signals(&run->ctx.loop, NULL, NULL, &why); /* none must stop what follows */
+        status = finish(run, guard);
+    }
+    store_close(run->ctx.store);
+    run->ctx.store = NULL;
+    return status;
+}
+
+/* Becomes the vlock that gives the lock back, or leaves it for as long as --hold-for says. The
+ * token stands in the environment. */
+static void become_release(const struct run *run, const struct guard_told *told) {
+    int64_t left_ms = told->hold_until - clock_now_ms();
+    bool holds = told->hold_until && left_ms > 0;
+    const char *argv[16] = {"vlock", "-q"};
+    char ttl[32];
+    unsigned argc = 2;
+
+    if (run->ctx.options->value[OPT_INSECURE])
+        argv[argc++] = "--insecure";
+    if (!run->ctx.store_named) {
+        argv[argc++] = "-u";
+        argv[argc++] = "local:";
+    }
+    argv[argc++] = holds ? "reacquire" : "release";
+    argv[argc++] = holds ? "-t" : "--if-held";
+    if (holds) {
+        snprintf(ttl, sizeof ttl, "%lldms", (long long)left_ms);
+        argv[argc++] = ttl;
+    }
+    argv[argc++] = "--";
+    argv[argc++] = run->ctx.name;
+    argv[argc] = NULL;
+    execve("/proc/self/exe", (char **)(uintptr_t)argv, environ);
+}
+
+/* In FRONT: GUARD was killed, in the middle of whatever it did; its heap is ours, and not to be
+ * touched. What it had started has come to us. */
+static int mourn(struct run *run, struct tree *tree, const struct guard_told *told) {
+    const struct say *say = &run->ctx.say;
+    bool dead = tree_kill(tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
+    int status = EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
+    /* A token that is ours alone can be released whether it was told or not that we have it. */
+    bool ours = !run->borrowed && (told->armed || !run->ctx.options->value[OPT_TOKEN]);
+    pid_t pid;
+
+    say_loud(say, "its guard was killed (signal %d): %s", told->killed_by,
+             dead ? "the command was stopped"
+                  : "not all of the command could be stopped, the lock is left to lapse");
+    if (!dead || !ours)
+        return status;
+    pid = vfork();
+    if (pid == 0) {
+        become_release(run, told);
+        _exit(EXIT_SYSTEM);
+    }
+    while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        ;
+    if (pid < 0 || (ended != 0 && told->armed))
+        say_loud(say, "the lock could not be given back: it lapses with its TTL");
+    return status;
 }
 
 int cmd_run(const struct options *options, const struct child_found *found) {
-    struct run run = {.take.conflict = EXIT_BUSY, .phase = RUNNING};
+    struct run run = {.take.conflict = EXIT_BUSY};
+    struct guard_told told = {0};
     struct trouble why = {0};
+    struct tree tree, of_guard; /* not initialized here: large, and seldom touched */
     enum outcome outcome;
-    int status, signal;
+    int status;
 
+    run.tree = &of_guard;
     outcome = context_open(&run.ctx, options, found, true, &why);
     if (outcome == DONE)
-        outcome = take(&run, &why);
-    if (outcome == DONE)
-        outcome = start(&run, found, &why);
-    if (outcome != DONE) {
-        status = take_status(&run.take, &run.ctx, outcome, &why);
-        signal = outcome == STOPPED ? run.take.ending.signo : 0;
-    } else {
-        supervise(&run);
-        signal = child_end_signal(&run.child);
-        status = finish(&run);
+        outcome = settle(&run, &why);
+    if (outcome == DONE) {
+        tree_init(&tree);
+        outcome = guard_run(&run.ctx.loop, ending_on_signal, &run.take.ending, guard_work_of, &run,
+                            &told, &why);
     }
-    if (signal == SIGINT)
+    if (outcome != DONE)
+        return context_end(&run.ctx, outcome, &why);
+    if (!told.ended)
+        return mourn(&run, &tree, &told);
+    status = told.status;
+    if (told.signo == SIGINT)
         ending_die(status, found, &run.ctx.loop);
     context_close(&run.ctx);
     return status;

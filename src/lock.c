@@ -170,11 +170,11 @@ enum outcome lock_watch(struct lock *lock, int64_t until_ms, bool *suspect, stru
     return store_watch(lock->store, &request, until_ms, suspect, why);
 }
 
-enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
-                          struct trouble *why) {
-    struct request request = request_for(lock, ASK_RELEASE);
+/* The end of our part: `request` is its last word. */
+static enum outcome part(struct lock *lock, const struct request *request, int64_t deadline_ms,
+                         bool *on_purpose, struct trouble *why) {
     struct answer answer;
-    enum outcome outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
+    enum outcome outcome = store_ask(lock->store, request, deadline_ms, &answer, why);
     char holder[HOLDER_BYTES];
 
     *on_purpose = outcome == LOST && answer.released;
@@ -184,4 +184,20 @@ enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpo
                     holder);
     }
     return outcome;
+}
+
+enum outcome lock_leave(struct lock *lock, int64_t ttl_ms, int64_t deadline_ms, bool *on_purpose,
+                        struct trouble *why) {
+    struct request request = request_for(lock, ASK_RESET);
+
+    request.ttl_ms = ttl_ms;
+    request.alive = false;
+    return part(lock, &request, deadline_ms, on_purpose, why);
+}
+
+enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                          struct trouble *why) {
+    struct request request = request_for(lock, ASK_RELEASE);
+
+    return part(lock, &request, deadline_ms, on_purpose, why);
 }

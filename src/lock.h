@@ -51,6 +51,10 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
  * STOPPED. */
 enum outcome lock_watch(struct lock *lock, int64_t until_ms, bool *suspect, struct trouble *why);
 
+/* Lets what lock_acquire() took end by itself, after `ttl_ms` from now. As lock_release(). */
+enum outcome lock_leave(struct lock *lock, int64_t ttl_ms, int64_t deadline_ms, bool *on_purpose,
+                        struct trouble *why);
+
 /* Gives back what lock_acquire() took. As lock_renew(). */
 enum outcome lock_release(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                           struct trouble *why);

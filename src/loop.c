@@ -42,15 +42,15 @@ enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, voi
     if (loop->signals < 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot watch signals: %s", strerror(errno));
     sigprocmask(SIG_BLOCK, &set, &loop->mask_found);
+    loop->taken = set;
     return DONE;
 }
 
 enum outcome loop_retake_signals(struct loop *loop, int extra, loop_on_signal *on_signal, void *arg,
                                  struct trouble *why) {
-    sigset_t set;
+    sigset_t set = loop->taken;
     int signals;
 
-    wanted_signals(&set);
     sigaddset(&set, extra);
     signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0)

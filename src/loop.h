@@ -38,6 +38,7 @@ typedef bool loop_on_signal(void *arg, const struct signalfd_siginfo *info);
 struct loop {
     int signals;         /* signalfd, or -1 while signals keep their default effect */
     int timer;           /* timerfd on CLOCK_BOOTTIME, or -1 until first needed */
+    sigset_t taken;      /* the signals that loop_take_signals() took */
     sigset_t mask_found; /* the signal mask as it was before loop_take_signals() */
     loop_on_signal *on_signal;
     void *arg;

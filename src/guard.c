@@ -1,0 +1,171 @@
+#include "guard.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SHARES_MEMORY 0
+#else
+#define SHARES_MEMORY 1
+#endif
+
+enum {
+    STACK_BYTES = 1 << 20,     /* what a name service may need; only what is used is ever there */
+    LOST_PAGE_BYTES = 1 << 16, /* below the stack: a page on every machine */
+    FROM_TERMINAL = 1
+};
+
+/* One mapping: a hole, GUARD's stack, and at its upper end this. */
+struct post {
+    struct guard guard;
+    struct guard_told told;
+    struct loop *loop;
+    guard_work *work;
+    void *arg;
+    loop_on_signal *on_signal;
+    void *signal_arg;
+};
+
+/* ---- GUARD ---- */
+
+/* GUARD's own signals: FRONT's, the word of FRONT's death, and none that would stop it: those of
+ * job control, and what writing to a terminal from another group brings. */
+static enum outcome take_signals(struct post *post, struct trouble *why) {
+    static const int stopping[] = {SIGTSTP, SIGTTIN, SIGTTOU};
+    struct loop *loop = post->loop;
+    sigset_t quiet;
+
+    sigemptyset(&quiet);
+    for (size_t i = 0; i < sizeof stopping / sizeof *stopping; i++)
+        sigaddset(&quiet, stopping[i]);
+    sigprocmask(SIG_BLOCK, &quiet, NULL);
+    return loop_retake_signals(loop, GUARD_FRONT_GONE, post->on_signal, post->signal_arg, why);
+}
+
+static int be_guard(void *arg) {
+    struct post *post = arg;
+    struct trouble why = {0};
+
+    post->guard.self = getpid();
+    if (guard_group(&post->guard) != 0)
+        setpgid(0, 0);
+    prctl(PR_SET_NAME, "lock-guard");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (take_signals(post, &why) != DONE)
+        _exit(EXIT_SYSTEM);
+    prctl(PR_SET_PDEATHSIG, GUARD_FRONT_GONE);
+    if (!guard_is_orphan(&post->guard)) { /* else FRONT died before that */
+        post->told.status = post->work(&post->guard, post->arg);
+        post->told.ended = true;
+    }
+    _exit(EXIT_DONE);
+}
+
+static pid_t start(struct post *post, char *stack_end) {
+#if SHARES_MEMORY
+    return clone(be_guard, stack_end, CLONE_VM | CLONE_FILES | SIGCHLD, post);
+#else
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+
+    (void)stack_end;
+    if (pid == 0)
+        be_guard(post);
+    return pid;
+#endif
+}
+
+bool guard_is_orphan(const struct guard *guard) {
+    return getppid() != guard->front;
+}
+
+bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginfo *info) {
+    return info->ssi_code == SI_KERNEL ||
+           (info->ssi_code == SI_QUEUE && info->ssi_pid == (uint32_t)guard->front &&
+            info->ssi_int == FROM_TERMINAL);
+}
+
+pid_t guard_group(const struct guard *guard) {
+    return getpgid(guard->front);
+}
+
+/* ---- FRONT ---- */
+
+/* Reaps whatever has ended (PID 1 inherits others' children; so does who was executed by a shell
+ * with jobs). True once it was GUARD. */
+static bool reap(pid_t guard, struct guard_told *told) {
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        if (pid == guard) {
+            told->killed_by = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+            return true;
+        }
+    return false;
+}
+
+/* To GUARD, and whether the terminal had sent it. A queue of signals that is full has room for one
+ * without that. */
+static void pass_on(pid_t guard, const struct signalfd_siginfo *info) {
+    union sigval value = {.sival_int = info->ssi_code == SI_KERNEL ? FROM_TERMINAL : 0};
+
+    if (sigqueue(guard, (int)info->ssi_signo, value) != 0)
+        kill(guard, (int)info->ssi_signo);
+}
+
+/* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
+ * until there is none left would be a failing call. */
+static void attend(int signals, pid_t guard, struct guard_told *told) {
+    for (;;) {
+        struct pollfd fd = {.fd = signals, .events = POLLIN};
+        struct signalfd_siginfo info;
+
+        if (poll(&fd, 1, -1) != 1 || read(signals, &info, sizeof info) != sizeof info)
+            continue;
+        if (info.ssi_signo != SIGCHLD)
+            pass_on(guard, &info);
+        else if (reap(guard, told))
+            return;
+    }
+}
+
+enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
+                       guard_work *work, void *arg, struct guard_told *told, struct trouble *why) {
+    size_t bytes = LOST_PAGE_BYTES + STACK_BYTES;
+    int kind = SHARES_MEMORY ? MAP_PRIVATE | MAP_STACK | MAP_NORESERVE : MAP_SHARED;
+    enum outcome outcome = loop_take_signals(loop, on_signal, signal_arg, why);
+    struct loop before;
+    struct post *post;
+    char *room;
+    pid_t pid = -1;
+
+    if (outcome != DONE)
+        return outcome;
+    before = *loop;
+    room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
+    if (room != MAP_FAILED && mprotect(room, LOST_PAGE_BYTES, PROT_NONE) == 0) {
+        post = (struct post *)(room + bytes - (sizeof *post + 63) / 64 * 64);
+        *post = (struct post){.guard = {.front = getpid(), .told = &post->told},
+                              .loop = loop,
+                              .work = work,
+                              .arg = arg,
+                              .on_signal = on_signal,
+                              .signal_arg = signal_arg};
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        pid = start(post, (char *)post);
+    }
+    if (pid < 0)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
+    attend(before.signals, pid, &post->told);
+    *loop = before;
+    *told = post->told;
+    return DONE;
+}

@@ -1,0 +1,78 @@
+/* guard.h - `vlock run` as two processes, so that a SIGKILL of either finds the other at work.
+ *
+ *     whoever started it --> FRONT --> GUARD --> the command --> ...
+ *
+ * FRONT is the process that was started, the one that people see and signal. It passes signals on
+ * to GUARD and waits for its end; nothing else. GUARD does all the rest. Both are child
+ * subreapers, so that whatever the command starts, and however it detaches itself, descends from
+ * GUARD, and from FRONT once GUARD is dead:
+ *
+ *     FRONT is killed      GUARD is told by the kernel: it stops all of its descendants and gives
+ *                          the lock back, over the connection that it has
+ *     GUARD is killed      the command dies with it (child.h); FRONT stops the rest, which has
+ *                          come to it, and gives the lock back by a vlock of its own
+ *     both                 the command dies; what it had started lives on, and the lock lapses
+ *
+ * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
+ * stopped job. GUARD is in a group of its own, where no terminal and no `kill -- -GROUP` reaches
+ * it, and goes on renewing.
+ *
+ * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
+ * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
+ * two share memory, errno included, and descriptors: FRONT makes no call that allocates, and none
+ * that can fail in the ordinary course of things, until GUARD has ended. (Under the sanitizers,
+ * which take memory for a process's own, only the descriptors and `struct guard_told` are shared.)
+ *
+ * guard does not know what a lock is. */
+#ifndef VLOCK_GUARD_H
+#define VLOCK_GUARD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/signalfd.h>
+#include <sys/types.h>
+
+#include "loop.h"
+#include "trouble.h"
+
+/* What GUARD sees when FRONT has been killed. */
+enum { GUARD_FRONT_GONE = SIGPWR };
+
+/* What GUARD leaves for FRONT, in shared memory. */
+struct guard_told {
+    volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
+    volatile int status;         /* the exit status of the whole */
+    volatile int signo;          /* the signal that the whole is to die of, or 0 */
+    volatile bool armed;         /* there is something to give back */
+    volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
+    volatile int killed_by;      /* GUARD did not end: the signal that killed it */
+};
+
+/* What GUARD knows of FRONT. */
+struct guard {
+    pid_t self;
+    pid_t front;
+    struct guard_told *told;
+};
+
+/* Does the work, in GUARD; what it returns becomes told->status. */
+typedef int guard_work(const struct guard *guard, void *arg);
+
+/* Takes the loop's signals (shown to `on_signal` with `signal_arg`, in GUARD), makes GUARD, has it
+ * do the work with `arg`, and returns in FRONT when it has ended. DONE: see *told. FAILED/71: the
+ * system has no process left, nothing was done. */
+enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
+                       guard_work *work, void *arg, struct guard_told *told, struct trouble *why);
+
+/* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
+bool guard_is_orphan(const struct guard *guard);
+
+/* True if the terminal sent the signal, to the command's whole process group. */
+bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginfo *info);
+
+/* FRONT's process group, the command's to be; 0: it has no name here (its leader is outside of our
+ * pid namespace), and GUARD has stayed in it, too. */
+pid_t guard_group(const struct guard *guard);
+
+#endif

@@ -1,0 +1,246 @@
+#include "supervise.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "clock.h"
+
+enum {
+    WATCH_AFTER_MS = 20, /* from then on a lost lock is noticed at once */
+    LEFT_AFTER_MS = 100, /* what ends by itself with the command was not left behind: `> >(tee)` */
+    KILLED_WITHIN_MS = 2000, /* what is not dead by then after SIGKILL is stuck */
+    ENDLESS_ASK_MS = 10000   /* for asking about a lease that does not end by time */
+};
+
+/* ---- signals ---- */
+
+bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
+    struct supervised *s = arg;
+
+    if (info->ssi_signo == SIGCHLD) {
+        child_reap(&s->child); /* also what ended of the tree, and came to us */
+        return s->child.ended;
+    }
+    if (info->ssi_signo == GUARD_FRONT_GONE) {
+        s->orphaned = guard_is_orphan(s->guard);
+        return s->orphaned;
+    }
+    /* What the terminal sent went to the command's whole process group already. After the command
+     * has ended there is nobody to tell, and giving the lock back must not be stopped: it is
+     * bounded anyway, and who stops a service signals the command first and then us. */
+    if (!guard_from_terminal(s->guard, info))
+        child_signal(&s->child, (int)info->ssi_signo);
+    return false;
+}
+
+/* ---- the tree ---- */
+
+/* Whether anything of it lives. */
+static bool tree_is_there(struct supervised *s) {
+    if (!child_reap(&s->child))
+        return false;
+    return !s->hook.pid || tree_lives(s->tree);
+}
+
+static void kill_tree(struct supervised *s) {
+    s->stage = tree_kill(s->tree, clock_after(clock_now_ms(), KILLED_WITHIN_MS)) ? STAGE_KILLED
+                                                                                 : STAGE_STUCK;
+    child_reap(&s->child);
+}
+
+/* Asks the whole tree to end, and has it killed at `kill_at_ms`. */
+static void stop_tree(struct supervised *s, int64_t kill_at_ms) {
+    if (s->stage != STAGE_RUNNING) {
+        s->kill_at_ms = clock_earlier(s->kill_at_ms, kill_at_ms);
+        return;
+    }
+    s->stage = STAGE_STOPPING;
+    s->kill_at_ms = s->wishes->signo == SIGKILL ? clock_now_ms() : kill_at_ms;
+    if (clock_now_ms() >= s->kill_at_ms)
+        return; /* no time for that */
+    tree_signal(s->tree, s->wishes->signo);
+    tree_signal(s->tree, SIGCONT);
+}
+
+static int64_t after_grace_ms(const struct supervised *s) {
+    return clock_after(clock_now_ms(), s->wishes->kill_after_ms);
+}
+
+/* ---- the lease ---- */
+
+static bool kept(const struct supervised *s) {
+    return s->lease == LEASE_KEPT;
+}
+
+/* --on-lost=exec: beside stopping the command, and not waited for. */
+static void run_hook(struct supervised *s, const struct trouble *lost) {
+    static char sh[] = "sh", c[] = "-c";
+    char *const argv[] = {sh, c, (char *)(uintptr_t)s->wishes->hook, NULL};
+    const struct child_place here = {0};
+    struct trouble why = {0};
+    char pid[24];
+
+    snprintf(pid, sizeof pid, "%ld", (long)s->child.pid);
+    if (setenv("VLOCK_LOST", lost->text, 1) != 0 || setenv("VLOCK_PID", pid, 1) != 0 ||
+        child_start(&s->hook, argv, s->found, &s->loop->mask_found, &here, &why) != DONE)
+        say_loud(s->say, "the --on-lost command could not be started: %s", why.text);
+    else
+        tree_spare(s->tree, s->hook.pid);
+}
+
+/* The lock is not ours any more, or soon may not be. */
+static void lose(struct supervised *s, int64_t kill_at_ms, const struct trouble *why) {
+    bool warn = s->wishes->on_lost == LOST_WARN;
+
+    s->lease = LEASE_LOST;
+    if (!warn)
+        stop_tree(s, kill_at_ms); /* before anybody is told: that may take its time */
+    say_loud(s->say, "%s: %s", why->text,
+             warn             ? "the command goes on without it"
+             : s->child.ended ? "stopping what the command left behind"
+                              : "stopping the command");
+    if (s->wishes->on_lost == LOST_EXEC)
+        run_hook(s, why);
+}
+
+/* What is to be done next whatever becomes of a renewal. */
+static int64_t other_ms(const struct supervised *s) {
+    int64_t at_ms = CLOCK_NEVER;
+
+    if (s->stage == STAGE_STOPPING)
+        at_ms = s->kill_at_ms;
+    else if (s->stage == STAGE_RUNNING)
+        at_ms = s->leave_at_ms ? s->leave_at_ms : s->end_at_ms;
+    return kept(s) ? clock_earlier(at_ms, lease_stop_at(&s->lock->lease)) : at_ms;
+}
+
+static void renew(struct supervised *s) {
+    struct lock *lock = s->lock;
+    struct trouble why = {0}, late;
+    int64_t until_ms = other_ms(s);
+    bool on_purpose = false;
+
+    s->suspect = false;
+    if (until_ms == CLOCK_NEVER)
+        until_ms = clock_after(clock_now_ms(), ENDLESS_ASK_MS);
+    switch (lock_renew(lock, until_ms, &on_purpose, &why)) {
+    case DONE:
+        s->warned = false;
+        return;
+    case STOPPED: /* the command has ended, or FRONT, or the deadline is looked at next */
+        lease_retry(&lock->lease, clock_now_ms());
+        return;
+    case LOST:
+        s->gone = true;
+        if (on_purpose)
+            s->lease = LEASE_FREED;
+        else
+            lose(s, after_grace_ms(s), &why);
+        return;
+    case HELD:
+    case UNSURE:
+    case FAILED:
+        break;
+    }
+    if (clock_now_ms() < lease_stop_at(&lock->lease)) {
+        if (!s->warned)
+            say_note(s->say, "the lease could not be renewed yet: %s", why.text);
+        s->warned = true;
+        lease_retry(&lock->lease, clock_now_ms());
+        return;
+    }
+    trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease cannot be renewed: %s", why.text);
+    lose(s, lease_kill_at(&lock->lease), &late);
+}
+
+/* ---- the whole ---- */
+
+/* The command has ended: is what is left of its tree to be stopped? */
+static void look_after_the_end(struct supervised *s) {
+    char names[256];
+
+    if (s->stage != STAGE_RUNNING || !tree_is_there(s))
+        return;
+    if (!s->leave_at_ms)
+        s->leave_at_ms = clock_after(clock_now_ms(), LEFT_AFTER_MS);
+    if (clock_now_ms() < s->leave_at_ms)
+        return;
+    tree_names(s->tree, names, sizeof names);
+    say_loud(s->say,
+             "the command has ended and left behind %s: stopping that too "
+             "(--leave-children lets it live)",
+             names);
+    stop_tree(s, after_grace_ms(s));
+}
+
+/* What the passing of time, a signal or a message has made necessary. */
+static void act(struct supervised *s) {
+    const struct lease *lease = &s->lock->lease;
+    struct trouble late;
+
+    if (kept(s) && clock_now_ms() >= lease_stop_at(lease)) {
+        trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease was not renewed in time");
+        lose(s, lease_kill_at(lease), &late);
+    }
+    if (s->orphaned && (s->stage == STAGE_RUNNING || s->stage == STAGE_STOPPING)) {
+        kill_tree(s);
+        return;
+    }
+    if (s->stage == STAGE_RUNNING && !s->child.ended && clock_now_ms() >= s->end_at_ms) {
+        s->timed_out = true;
+        stop_tree(s, after_grace_ms(s));
+    }
+    if (s->child.ended)
+        look_after_the_end(s);
+    if (s->stage == STAGE_STOPPING && clock_now_ms() >= s->kill_at_ms)
+        kill_tree(s);
+    else if (kept(s) && (s->suspect || clock_now_ms() >= lease->renew_at_ms))
+        renew(s);
+}
+
+static bool over(struct supervised *s) {
+    if (s->stage == STAGE_STUCK)
+        return true;
+    if (!s->child.ended)
+        return false;
+    /* The lock is not ours to guard, and nothing was to be stopped before it is given back. */
+    if (s->stage == STAGE_RUNNING && (s->wishes->leave_children || s->lease == LEASE_FREED))
+        return true;
+    return !tree_is_there(s);
+}
+
+/* Until there is something to do. */
+static void rest(struct supervised *s) {
+    int64_t until_ms = other_ms(s);
+    struct trouble why = {0};
+
+    if (kept(s))
+        until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
+    if (kept(s) && clock_now_ms() >= s->watch_from_ms)
+        lock_watch(s->lock, until_ms, &s->suspect, &why);
+    else
+        loop_sleep(s->loop, kept(s) ? clock_earlier(until_ms, s->watch_from_ms) : until_ms);
+}
+
+enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why) {
+    const struct child_place place = {.group = guard_group(s->guard), .bound = true};
+    enum outcome outcome;
+    int64_t now_ms;
+
+    tree_init(s->tree);
+    outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, &place, why);
+    now_ms = clock_now_ms();
+    s->tree->keep = s->child.pid;
+    s->end_at_ms = clock_after(now_ms, s->wishes->max_runtime_ms);
+    s->watch_from_ms = now_ms + WATCH_AFTER_MS;
+    return outcome;
+}
+
+void supervise(struct supervised *s) {
+    while (!over(s)) {
+        rest(s); /* signals are seen in every turn */
+        if (!over(s))
+            act(s);
+    }
+}

@@ -1,0 +1,72 @@
+/* supervise.h - the command under its lock: while it, or anything that it started, runs, the lock
+ * is ours; once the lock may not be ours any more, nothing of it runs.
+ *
+ * Two things have states of their own:
+ *
+ *   the lease   KEPT --> LOST    broken, taken over, over, or not to be renewed in time
+ *                    --> FREED   the command gave the lock back itself, or it was never ours to
+ *                                keep (--reenter)
+ *   the tree    RUNNING --> STOPPING --> KILLED --> gone (or STUCK: what cannot be killed)
+ *
+ * The lease is renewed for as long as it is KEPT, whatever the tree is doing. The tree is stopped
+ * (--signal, then SIGKILL) when the lease is LOST, at --max-runtime, when FRONT (guard.h) was
+ * killed, and when the command has ended and left something behind. STOPPING ends in KILLED early
+ * enough that all is gone when the lease ends: see lease.h for the instants.
+ *
+ * After each sleep the lease's deadline is looked at before anything else: the machine may have
+ * been suspended, or this process stopped. */
+#ifndef VLOCK_SUPERVISE_H
+#define VLOCK_SUPERVISE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/signalfd.h>
+
+#include "child.h"
+#include "guard.h"
+#include "lock.h"
+#include "loop.h"
+#include "say.h"
+#include "tree.h"
+#include "wishes.h"
+
+enum lease_state { LEASE_KEPT, LEASE_LOST, LEASE_FREED };
+enum stage { STAGE_RUNNING, STAGE_STOPPING, STAGE_KILLED, STAGE_STUCK };
+
+struct supervised {
+    /* set by the caller */
+    struct lock *lock;
+    struct loop *loop;
+    const struct say *say;
+    const struct wishes *wishes;
+    const struct guard *guard;
+    const struct child_found *found;
+    struct tree *tree; /* room for it; not in here, as it is large and seldom touched */
+    enum lease_state lease;
+    /* what came of it */
+    struct child child;
+    bool gone;      /* LEASE_LOST: the store said so, there is nothing to give back */
+    bool timed_out; /* --max-runtime */
+    bool orphaned;  /* FRONT was killed */
+    enum stage stage;
+    /* its own */
+    struct child hook;
+    int64_t kill_at_ms;    /* STAGE_STOPPING: when it has had its time */
+    int64_t end_at_ms;     /* of --max-runtime */
+    int64_t watch_from_ms; /* a run that is over by then has cost nothing more */
+    int64_t leave_at_ms;   /* the command has ended: what is left then was left behind; or 0 */
+    bool suspect;          /* the lock may have been lost: ask */
+    bool warned;           /* of a renewal that failed; said once until one succeeds */
+};
+
+/* For loop_take_signals(), from before supervise_start(); `arg` is a struct supervised. */
+bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info);
+
+/* Starts the command. As child_start(). */
+enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why);
+
+/* Until the command has ended and nothing is left of its tree, STAGE_STUCK and --leave-children
+ * excepted. */
+void supervise(struct supervised *s);
+
+#endif
