@@ -78,9 +78,10 @@ void tree_unspare(struct tree *tree, pid_t pid) {
     tree->spared_count = kept;
 }
 
-/* Looks until two looks agree. A storm never agrees: then what is on the list has to do. */
+/* Looks until two looks agree. A storm never agrees: then what is on the list has to do; nor
+ * does a look by waiting show more than our own children, however often. */
 static void gather(struct tree *tree, int signo) {
-    int looks = 0;
+    int looks = tree->how == TREE_BY_WAIT ? LOOKS - 1 : 0;
 
     do
         tree_walk(tree, signo);
