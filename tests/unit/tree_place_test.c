@@ -3,6 +3,7 @@
  * descriptors, debuggers.
  */
 #include <errno.h>
+#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -205,13 +206,12 @@ static int hidden_and_refused(void) {
     MUST(tree.how == TREE_BY_CHILDREN);
     pid = stage_start(of_nobody);
     MUST(stage_wait(&stage->ready, 3));
-    MUST(setresuid(1, 1, 0) == 0);
+    MUST(setgroups(0, NULL) == 0 && setresgid(1, 1, 0) == 0 && setresuid(1, 1, 0) == 0);
     reached = tree_signal(&tree, SIGTERM);
-    printf("# %u reached, %u refused, unknown %d\n", reached, tree.refused, tree.unknown);
     MUST(reached == 0 && tree.refused == 1 && tree.unknown);
     MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()) && tree.refused == 1);
     MUST(kill(pid, 0) < 0 && errno == EPERM);
-    MUST(setresuid(0, 0, 0) == 0);
+    MUST(setresuid(0, 0, 0) == 0 && setresgid(0, 0, 0) == 0);
     MUST(tree_kill(&tree, stage_soon()));
     return WELL;
 }
