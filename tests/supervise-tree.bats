@@ -85,15 +85,6 @@ PY
     is_free "$K"
 }
 
-@test "the lease is renewed while what was left behind is being stopped" {
-    grow -t 1s --kill-after 2500ms -- ignorer
-    next_in_line
-    touch family/end
-    ends 5 "$FRONT"
-    next_found_nothing
-    nothing_left
-}
-
 @test "what starts anew whenever it is told to end is stopped too" {
     grow -t 10m --kill-after 300ms -- hydra
     next_in_line

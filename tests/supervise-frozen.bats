@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# vlock run, whose server is frozen: when the lease ends, nothing of CMD runs any more. Measured
+# against the instant at which the key ends by the server's own clock.
+
+load helpers
+load queues
+load trees
+
+BATS_TEST_NAME_PREFIX="$(server_of_this_file): "
+export BATS_TEST_NAME_PREFIX
+
+setup_file() {
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=1
+    start_store "$(server_of_this_file)"
+}
+
+# Freezes the server, and first writes down when each key K-1 to K-$1 ends, in ms since 1970:
+# between that and the freeze the server serves nobody.
+freeze_and_tell() {
+    local n
+    {
+        echo multi
+        echo client pause 600000 all
+        for ((n = 1; n <= $1; n++)); do echo "pexpiretime $K-$n"; done
+        echo exec
+    } | cli >told
+    kill -STOP "$SERVER_PID"
+    tail -n "$1" told >ends.new
+    [ "$(grep -cE '^[0-9]{13}$' ends.new)" -eq "$1" ] || { cat told && return 1; }
+    mv ends.new ends
+}
+
+# in_time N: no heart of N commands has beaten after its key's end. (A machine that for some time
+# served nobody, a bystander neither, shows nothing.)
+in_time() {
+    python - "$1" <<'PY'
+import os, sys
+ends = [int(line) for line in open("ends")]
+pause = float(open("bystander").read().split()[1])
+for n in range(1, int(sys.argv[1]) + 1):
+    for name in f"beat.{n}", f"beat.{n}.deaf":
+        if os.path.exists(name):
+            last = float(open(name).read().split()[0])
+            print(f"{name}: {ends[n - 1] - last:.0f} ms before the end; pause {pause:.0f} ms")
+            if last >= ends[n - 1] and pause < 40:
+                sys.exit("it was too late")
+PY
+}
+
+# round N OPTION...: N commands at once, each under a lease of its own; the server is frozen, and
+# all of them are stopped before their lease ends.
+round() {
+    local count=$1 n pids=() kind=plain
+    shift
+    start_server "$SERVER_KIND" # one that was paused is of no use any more
+    rm -f beat.* bystander
+    for ((n = 1; n <= count; n++)); do
+        # commands that do not listen, every other time
+        kind=$([ "$kind" = plain ] && echo deaf || echo plain)
+        ALIVE=alive.$n supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run \
+            -t "$((1400 + 97 * n % 600))ms" "$@" "$K-$n" -- \
+            "$PYTHON" "$TESTS/tools/heartbeat.py" "beat.$n" $kind
+        pids+=("$FRONT")
+        sleep 0.02 # their renewals are not to fall into one
+    done
+    for ((n = 1; n <= count; n++)); do until_true 30 test -s "beat.$n"; done
+    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/heartbeat.py" bystander 3>&- &
+    echo $! >bystander.pid
+    until_true 30 test -s bystander
+    freeze_and_tell "$count"
+    for n in "${pids[@]}"; do ends 79 "$n"; done
+    for ((n = 1; n <= count; n++)); do ALIVE=alive.$n nothing_left; done
+    kill -KILL "$(<bystander.pid)"
+    kill -CONT "$SERVER_PID"
+    stop_server
+    in_time "$count"
+}
+
+@test "a server frozen past the lease: nothing of CMD is left when the lease ends, 50 times" {
+    python -c '' # finds $PYTHON
+    for _ in {1..5}; do round 10; done
+}
+
+@test "a server frozen past the lease, with a --kill-after of one's own" {
+    python -c '' # finds $PYTHON
+    round 5 --kill-after 600ms
+    round 5 --kill-after 1ms
+}
+
+@test "a server frozen for less than the lease: nobody notices" {
+    start_server "$SERVER_KIND"
+    export VLOCK_URL=redis://127.0.0.1:$PORT
+    pids=()
+    for n in 1 2 3; do
+        rm -f there
+        setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 9s "$K-$n" -- \
+            sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5' \
+            >"out.$n" 2>"err.$n" 3>&- &
+        pids+=($!)
+        until_true 30 test -e there
+    done
+    kill -STOP "$SERVER_PID"
+    began=$SECONDS
+    until ((SECONDS - began > 3)); do sleep 0.1; done # renewals have been asked for meanwhile
+    kill -CONT "$SERVER_PID"
+    for n in 1 2 3; do until_true 30 renewed "$K-$n"; done
+    touch end
+    for pid in "${pids[@]}"; do ends 5 "$pid"; done
+    for n in 1 2 3; do
+        [ ! -s "err.$n" ]
+        is_free "$K-$n"
+    done
+}
+
+# renewed KEY: its lease was renewed after all
+renewed() { (($(cli pttl "$1") > 6500)); }
+
+@test "a server frozen past the lease, and thawed: the next one has the lock, and CMD is gone" {
+    start_server "$SERVER_KIND"
+    export VLOCK_URL=redis://127.0.0.1:$PORT
+    grow -t 2s -- "${ALL_KINDS[@]}"
+    next_in_line
+    kill -STOP "$SERVER_PID"
+    ends 79 "$FRONT"
+    nothing_left
+    [ -s err ]
+    kill -CONT "$SERVER_PID"
+    next_found_nothing
+}
+
+@test "SIGKILL of vlock while the server is frozen: CMD's family dies at once" {
+    start_server "$SERVER_KIND"
+    export VLOCK_URL=redis://127.0.0.1:$PORT
+    grow -t 10m -- session deaf stopped
+    kill -STOP "$SERVER_PID"
+    kill -KILL "$FRONT"
+    until_true 30 all_gone
+    kill -CONT "$SERVER_PID"
+    until_true 30 nothing_left
+}
