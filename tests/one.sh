@@ -8,7 +8,7 @@ results=$1/$2 build=$2 file=$3
 name=${file##*/}
 tap=$results/$name.tap
 found=$VLOCK_TEST_FINDINGS/$build.$name
-export VLOCK_BIN=$VLOCK_TEST_BUILT/$build/vlock
+export VLOCK_BIN="$VLOCK_TEST_BUILT/$build/vlock"
 export ASAN_OPTIONS="log_path=$found:exitcode=99:detect_stack_use_after_return=1"
 export UBSAN_OPTIONS="log_path=$found:exitcode=99:print_stacktrace=1"
 export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-400}"

@@ -46,7 +46,7 @@ serve_later() {
     WAITER[$label]=$!
 }
 
-# lease_for N: milliseconds in which N can surely be made to stand, on this machine, as it is now.
+# lease_for N: sets LEASE_MS, in which N can surely be made to stand, on this machine, as it is now.
 lease_for() {
     local begun=${EPOCHREALTIME/./} K=$K-trial
     take -t 10m "$K"
@@ -54,6 +54,7 @@ lease_for() {
     gives 0 release --token "$TOKEN" "$K"
     all_served trial
     rm -f served
+    # shellcheck disable=SC2034 # for the caller
     LEASE_MS=$((2000 + ($1 + 1) * (${EPOCHREALTIME/./} - begun) / 500))
 }
 

