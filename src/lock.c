@@ -149,6 +149,8 @@ enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose
     enum outcome outcome;
     char holder[HOLDER_BYTES];
 
+    if (request.ttl_ms == TTL_NONE) /* if somebody has set an expiry: as far away as can be */
+        request.ttl_ms = TTL_MAX_MS;
     request.patient = true;
     request.reply_ms = (deadline_ms - clock_now_ms()) / RENEWAL_TRIES;
     if (request.reply_ms < LEAST_REPLY_MS)

@@ -79,6 +79,8 @@ static bool is_text(const redisReply *reply, const char *text) {
 static bool is_shorter(const struct hold *hold, int64_t left_ms) {
     int64_t since_ms = clock_now_ms() - hold->asked_ms;
 
+    if (left_ms == -2) /* not there: GET tells */
+        return false;
     if (left_ms == -1 || hold->left_ms == TTL_NONE)
         return left_ms != -1;
     return left_ms < hold->left_ms - since_ms - since_ms / 100 - SHORTER_MS;
