@@ -48,7 +48,7 @@ void tree_init(struct tree *tree) {
     tree->unknown = tree->blind = tree->changed = false;
     tree->since_ticks = 0;
     tree_proc_choose(tree);
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return;
     tree->since_ticks = (uint64_t)now_ticks();
     if (tree->how == TREE_BY_WAIT)
@@ -80,12 +80,12 @@ void tree_unspare(struct tree *tree, pid_t pid) {
 
 /* Looks until two looks agree. A storm never agrees: then what is on the list has to do; nor
  * does a look by waiting show more than our own children, however often. */
-static void gather(struct tree *tree, int signo) {
+static void gather(struct tree *tree, int signo, int64_t until_ms) {
     int looks = tree->how == TREE_BY_WAIT ? LOOKS - 1 : 0;
 
     do
         tree_walk(tree, signo);
-    while (tree->changed && ++looks < LOOKS);
+    while (tree->changed && ++looks < LOOKS && clock_now_ms() < until_ms);
 }
 
 static void send_one(struct tree *tree, struct tree_member *member, int signo, unsigned *reached) {
@@ -107,7 +107,7 @@ unsigned tree_signal(struct tree *tree, int signo) {
 
     begin(tree);
     tree->refused = 0;
-    gather(tree, 0);
+    gather(tree, 0, CLOCK_NEVER);
     for (unsigned i = 0; i < tree->count; i++)
         send_one(tree, &tree->members[i], signo, &reached);
     tree_list_clear(tree);
@@ -120,14 +120,14 @@ static bool bury_all(const struct tree *tree, bool *lives) {
     siginfo_t info = {.si_pid = 0};
 
     *lives = false;
-    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
         if (!info.si_pid) {
             *lives = true;
             return true;
         }
         if (info.si_pid == tree->keep || tree->spared_count || tree->since_ticks)
             return true;
-        waitpid(info.si_pid, NULL, WNOHANG | __WALL);
+        waitpid(info.si_pid, NULL, WNOHANG);
         info.si_pid = 0;
     }
     return false;
@@ -190,7 +190,7 @@ static bool await_one(struct tree *tree, struct tree_member *member, int64_t unt
     return ended;
 }
 
-/* True if all that were on the list have ended. */
+/* Waits until all on the list have ended, or for a slice. */
 static void await_all(struct tree *tree, int64_t deadline_ms) {
     int64_t until_ms = clock_earlier(clock_after(clock_now_ms(), SLICE_MS), deadline_ms);
     bool ended = true;
@@ -200,19 +200,21 @@ static void await_all(struct tree *tree, int64_t deadline_ms) {
 }
 
 bool tree_kill(struct tree *tree, int64_t deadline_ms) {
-    for (;;) {
+    enum tree_how how = tree->how;
+    bool lives;
+
+    do {
         begin(tree);
-        gather(tree, SIGSTOP);
+        gather(tree, SIGSTOP, deadline_ms);
         kill_all(tree);
         await_all(tree, deadline_ms);
-        if (tree->count == 0 && tree->how != TREE_BY_WAIT && tree_lives(tree))
+        if (tree->count == 0 && tree_lives(tree))
             tree->how = TREE_BY_WAIT; /* /proc does not show what there is */
-        tree_list_clear(tree);
-        if (!tree_lives(tree))
-            return true;
-        if (clock_now_ms() >= deadline_ms)
-            return false;
-    }
+        lives = tree_lives(tree);
+    } while (lives && clock_now_ms() < deadline_ms);
+    tree->how = how;
+    tree_list_clear(tree);
+    return !lives;
 }
 
 static size_t add_text(char *out, size_t bytes, size_t used, const char *text) {
@@ -240,7 +242,7 @@ void tree_names(const struct tree *tree, char *out, size_t bytes) {
     *out = '\0';
     now.mapped = NULL;
     begin(&now);
-    gather(&now, 0);
+    gather(&now, 0, CLOCK_NEVER);
     for (unsigned i = 0; i < now.count; i++)
         living += now.members[i].state == TREE_MEMBER || now.members[i].state == TREE_HIDDEN;
     for (unsigned i = 0; i < now.count && shown < NAMED; i++) {

@@ -35,7 +35,7 @@ enum kinship { CHILD_LIVES, CHILD_DEAD, NO_CHILD };
 static enum kinship kinship_of(pid_t pid) {
     siginfo_t info = {.si_pid = 0};
 
-    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return NO_CHILD;
     return info.si_pid ? CHILD_DEAD : CHILD_LIVES;
 }
@@ -108,7 +108,7 @@ static void name_all(struct tree *tree, bool own) {
 /* A process that is dead: if it is ours to wait for, it goes. */
 static void bury(struct tree *tree, struct tree_member *member) {
     if (member->parent == tree->self && member->pid != tree->keep &&
-        waitpid(member->pid, NULL, WNOHANG | __WALL) == member->pid)
+        waitpid(member->pid, NULL, WNOHANG) == member->pid)
         become(tree, member, TREE_GONE);
     else
         become(tree, member, TREE_ZOMBIE);
@@ -122,7 +122,10 @@ static void guess(struct tree *tree, struct tree_member *member) {
         bool there = kill(member->pid, 0) == 0 || errno == EPERM;
         /* A number that stood in no list of this look may be another's by now. */
         become(tree, member, there && member->listed ? TREE_HIDDEN : TREE_GONE);
-    } else if (is_spared(tree, member->pid)) {
+    } else if (is_spared(tree, member->pid) ||
+               (tree->since_ticks && tree->how != TREE_BY_WAIT && member->pid != tree->keep)) {
+        /* Whose age is not to be seen may be a stranger. */
+        tree->unknown = true;
         become(tree, member, TREE_APART);
     } else if (kinship == CHILD_DEAD) {
         member->parent = tree->self;

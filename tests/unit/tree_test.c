@@ -57,11 +57,22 @@ static void headless(void) {
     syscall(SYS_exit, 0);
 }
 
+/* True once exactly so many are found: what starts them may still be about to end. */
+static bool counts(unsigned processes) {
+    int64_t end_ms = stage_soon();
+
+    while (tree_signal(&tree, 0) != processes && clock_now_ms() < end_ms)
+        poll(NULL, 0, 1);
+    return tree_signal(&tree, 0) == processes;
+}
+
 static bool ends_all(const char *what, void (*part)(void), int processes) {
     bool came, lived, killed;
     pid_t pid = stage_start(part);
 
     came = pid > 0 && stage_wait(&stage->ready, processes);
+    if (tree.how != TREE_BY_WAIT)
+        came = came && counts((unsigned)processes);
     lived = tree_lives(&tree);
     killed = tree_kill(&tree, stage_soon());
     check(came && lived && killed && !tree_lives(&tree), "%s: seen, and killed", what);
