@@ -55,7 +55,7 @@ lease_for() {
     all_served trial
     rm -f served
     # shellcheck disable=SC2034 # for the caller
-    LEASE_MS=$((2000 + ($1 + 1) * (${EPOCHREALTIME/./} - begun) / 500))
+    LEASE_MS=$((2000 + ($1 + 1) * (${EPOCHREALTIME/./} - begun) / 1000))
 }
 
 # mark_all LABEL...: from here on told() and asked() count for these, who were made to stand with
