@@ -21,6 +21,7 @@
 static void begin(struct tree *tree) {
     tree->self = getpid();
     tree->unknown = tree->how == TREE_BY_WAIT;
+    tree->waited = false;
     tree_list_clear(tree);
 }
 
@@ -81,11 +82,11 @@ void tree_unspare(struct tree *tree, pid_t pid) {
 /* Looks until two looks agree. A storm never agrees: then what is on the list has to do; nor
  * does a look by waiting show more than our own children, however often. */
 static void gather(struct tree *tree, int signo, int64_t until_ms) {
-    int looks = tree->how == TREE_BY_WAIT ? LOOKS - 1 : 0;
+    int looks = 0;
 
     do
         tree_walk(tree, signo);
-    while (tree->changed && ++looks < LOOKS && clock_now_ms() < until_ms);
+    while (tree->changed && !tree->waited && ++looks < LOOKS && clock_now_ms() < until_ms);
 }
 
 static void send_one(struct tree *tree, struct tree_member *member, int signo, unsigned *reached) {

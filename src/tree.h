@@ -72,6 +72,7 @@ struct tree {
     unsigned spared_count;
     bool blind; /* too many strangers to tell apart: `keep` alone is touched */
     bool changed;
+    bool waited;  /* our children could not be listed but by waitid() */
     void *mapped; /* NULL: the list is near */
     struct tree_member *members;
     uint32_t *slots; /* index + 1 into members, by pid; twice `room` */

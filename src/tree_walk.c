@@ -84,7 +84,7 @@ static void name_descendant(struct tree *tree, pid_t pid) {
 }
 
 static void name_by_wait(struct tree *tree) {
-    tree->unknown = true;
+    tree->unknown = tree->waited = true;
     for (pid_t pid = 1; pid <= PID_MOST; pid++)
         if (kinship_of(pid) != NO_CHILD)
             name_one(tree, pid);
