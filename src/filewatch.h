@@ -21,4 +21,8 @@ int filewatch_open(int file);
 /* What happened since the last time. */
 struct filewatch_seen filewatch_look(int watch);
 
+/* Closes it, or does nothing for -1. Not close(), which waits until the kernel has forgotten the
+ * watch: up to 20 ms, which the end of vlock would come later. */
+void filewatch_close(int watch);
+
 #endif

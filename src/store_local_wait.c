@@ -15,7 +15,7 @@
  *
  * Who only looks on (ASK_PEEK) watches the file, and the lease.
  *
- * The watch is not for everybody who is first: closing it may take the kernel 20 ms, and the lock
+ * The watch is not for everybody who is first: closing it may take an older kernel 20 ms, and the lock
  * would pass on as much later. Who can have no bell, or no watch, looks again and again. */
 #include <errno.h>
 #include <string.h>
@@ -38,8 +38,7 @@ enum {
 };
 
 static void close_watch(struct local_wait *wait) {
-    if (wait->watch >= 0)
-        close(wait->watch);
+    filewatch_close(wait->watch);
     wait->watch = -1;
 }
 

@@ -12,7 +12,6 @@
  * makes another one there. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "filewatch.h"
@@ -24,8 +23,7 @@ enum {
 };
 
 void local_watch_end(struct local_store *store) {
-    if (store->hold.watch >= 0)
-        close(store->hold.watch);
+    filewatch_close(store->hold.watch);
     store->hold.watch = -1;
 }
 
