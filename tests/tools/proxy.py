@@ -19,6 +19,7 @@ requests from then on, counted from 1, over all connections, until it has fired 
     late N              request N and what follows on its connection is held, and sent on when
                         DIR/go exists, even if the client has gone by then
     delay MS            each reply is held for MS (never used up)
+    hold N              the reply to request N is held until DIR/go exists
 When a rule has fired, `fired` is added to the log.
 """
 import os
@@ -196,6 +197,9 @@ class Connection:
                 time.sleep(int(rule[1]) / 1000)
             if self.answers(frame):
                 number = self.pending.pop(0)[0]
+                if self.proxy.fires(number, "hold"):
+                    while not os.path.exists(self.proxy.folder + "/go"):
+                        time.sleep(0.01)
                 if rule := self.proxy.fires(number, "cut", "all", "middle"):
                     if rule[0] == "all":
                         self.settle()
