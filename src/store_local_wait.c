@@ -15,8 +15,8 @@
  *
  * Who only looks on (ASK_PEEK) watches the file, and the lease.
  *
- * The watch is not for everybody who is first: closing it may take an older kernel 20 ms, and the lock
- * would pass on as much later. Who can have no bell, or no watch, looks again and again. */
+ * The watch is not for everybody who is first: closing it may take an older kernel 20 ms, and the
+ * lock would pass on as much later. Who can have no bell, or no watch, looks again and again. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
