@@ -141,7 +141,7 @@ setup_file() { start_store valkey; }
 how() {
     python - "$@" <<'PY'
 import subprocess, sys
-code = subprocess.run(sys.argv[1:], timeout=30).returncode
+code = subprocess.run(sys.argv[1:], timeout=150).returncode
 print(f"signal {-code}" if code < 0 else f"exit {code}")
 PY
 }
@@ -216,10 +216,12 @@ PY
 }
 
 @test "a signal that vlock found ignored stays ignored for both" {
-    background bash -c 'trap "" HUP; exec "$VLOCK_BIN" run "$K" -- sh -c "echo ready; sleep 1; exit 5"'
+    background bash -c 'trap "" HUP; exec "$VLOCK_BIN" run "$K" -- sh -c "echo ready
+        until [ -e end ]; do sleep 0.02; done; exit 5"'
     vlock_pid=$!
     until_true 10 has out ready
     kill -HUP "$vlock_pid"
+    touch end
     ends 5 "$vlock_pid"
 }
 
@@ -239,7 +241,7 @@ PY
 @test "run that waits ends when the reader of its stdout has gone" {
     take -t 60s "$K"
     mkfifo pipe
-    setpriv --pdeathsig KILL timeout 30 "$VLOCK_BIN" run "$K" -- touch ran >pipe 2>err 3>&- &
+    setpriv --pdeathsig KILL timeout 150 "$VLOCK_BIN" run "$K" -- touch ran >pipe 2>err 3>&- &
     vlock_pid=$!
     : <pipe
     until_true 10 is_over "$vlock_pid"
@@ -250,8 +252,8 @@ PY
 
 @test "a CMD whose output nobody reads any more goes on: that is its own business" {
     mkfifo pipe
-    setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 1s "$K" -- \
-        sh -c 'touch started; until [ -e gone ]; do sleep 0.02; done; sleep 1; exit 5' >pipe 2>err 3>&- &
+    setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 3s "$K" -- \
+        sh -c 'touch started; until [ -e gone ]; do sleep 0.02; done; sleep 2; exit 5' >pipe 2>err 3>&- &
     vlock_pid=$!
     exec 5<pipe
     until_true 10 test -e started
@@ -263,21 +265,24 @@ PY
 
 # --- the lease -------------------------------------------------------------------------------
 
-@test "a 1 s lease is renewed for several seconds, and never runs low" {
-    background "$VLOCK_BIN" run -t 1s "$K" -- sh -c 'echo ready; while [ ! -e end ]; do sleep 0.02; done'
+@test "a lease is renewed again and again, and never runs low" {
+    background "$VLOCK_BIN" run -t 6s "$K" -- \
+        sh -c 'echo ready; while [ ! -e end ]; do sleep 0.02; done'
     vlock_pid=$!
     until_true 10 has out ready
-    least=1000
-    last=$((SECONDS + 4))
-    while ((SECONDS < last)); do
+    renewals=0 last=6000 least=6000
+    until ((renewals == 3)); do
         left=$(pttl_of "$K")
-        ((left < least)) && least=$left
-        ((left <= 1000))
+        ((left > 0 && left <= 6000))
+        ((left <= last)) || renewals=$((renewals + 1))
+        ((left >= least)) || least=$left
+        last=$left
+        sleep 0.05
     done
     touch end
     ends 0 "$vlock_pid"
     echo "least $least"
-    ((least > 200))
+    ((least > 1000)) # it is renewed with 4000 left
     is_free "$K"
 }
 
@@ -298,84 +303,83 @@ open("started", "w").close()
 time.sleep(60)
 PY
     python -c '' # finds $PYTHON
-    background "$VLOCK_BIN" run -t 3s "$K" -- "$PYTHON" cmd.py
+    background "$VLOCK_BIN" run -t 9s "$K" -- "$PYTHON" cmd.py
     vlock_pid=$!
     until_true 10 test -e started
-    left=$(cli pttl "$K")
     freeze
     frozen=$(cut -d' ' -f1 /proc/uptime)
     ends 79 "$vlock_pid"
     thaw
-    # /proc/uptime is CLOCK_BOOTTIME
-    python -c 'import sys; left, frozen, stopped = map(float, sys.argv[1:]); print(sys.argv[1:])
-assert stopped < frozen + left / 1000 + 0.1' "$left" "$frozen" "$(<stopped)"
+    # /proc/uptime is CLOCK_BOOTTIME; the last renewal came before that
+    python -c 'import sys; frozen, stopped = map(float, sys.argv[1:]); print(sys.argv[1:])
+assert stopped < frozen + 9' "$frozen" "$(<stopped)"
     has err "$K"
 }
 
 @test "a CMD that ignores SIGTERM is killed before the lease ends" {
     start_server valkey
     export VLOCK_URL=redis://127.0.0.1:$PORT
-    background "$VLOCK_BIN" run -t 2s "$K" -- sh -c 'trap "" TERM; echo ready
+    background "$VLOCK_BIN" run -t 6s "$K" -- sh -c 'trap "" TERM; echo ready
         while :; do cut -d" " -f1 /proc/uptime >last.new; mv last.new last; sleep 0.02; done'
     vlock_pid=$!
     until_true 10 has out ready
-    left=$(cli pttl "$K")
+    until_true 20 eval '(($(pttl_of "$K") < 5000))' # since the last renewal it is a second
     freeze
     frozen=$(cut -d' ' -f1 /proc/uptime)
     ends 79 "$vlock_pid"
     thaw
-    python -c 'import sys; left, frozen, last = map(float, sys.argv[1:]); print(sys.argv[1:])
-assert last < frozen + left / 1000 + 0.1' "$left" "$frozen" "$(<last)"
+    python -c 'import sys; frozen, last = map(float, sys.argv[1:]); print(sys.argv[1:])
+assert last < frozen + 6' "$frozen" "$(<last)"
 }
 
 @test "a server that comes back in time is not noticed" {
     start_server valkey
     export VLOCK_URL=redis://127.0.0.1:$PORT
-    background "$VLOCK_BIN" run -t 4s --reply-timeout 300ms "$K" -- sh -c 'echo ready; sleep 3.5; exit 5'
+    background "$VLOCK_BIN" run -v -t 12s --reply-timeout 500ms "$K" -- \
+        sh -c 'echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
     freeze
-    until_true 10 still_frozen_for 1500
+    until_true 20 has err 'could not be renewed yet'
     thaw
+    until_true 20 has err '< renew: verdict 1'
+    touch end
     ends 5 "$vlock_pid"
     is_free "$K"
 }
 
-# true once MS milliseconds of this test have passed since it was first asked
-still_frozen_for() {
-    local now=${EPOCHREALTIME/./}
-    : "${frozen_since:=$now}"
-    ((now - frozen_since >= $1 * 1000))
-}
-
 @test "a connection that is cut while CMD runs is not noticed" {
-    background "$VLOCK_BIN" run -t 1s "$K" -- sh -c 'echo ready; sleep 2; exit 5'
+    background "$VLOCK_BIN" run -v -t 6s "$K" -- \
+        sh -c 'echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
     for _ in 1 2 3; do cli client kill type normal skipme yes; done
+    until_true 10 has err '< renew: verdict 1'
+    touch end
     ends 5 "$vlock_pid"
     is_free "$K"
 }
 
 @test "CMD's own release ends the lease in order: CMD goes on, no 79" {
-    gives 5 run -t 600ms "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40; sleep 1.2; exit 5'
+    gives 5 run -t 3s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40; sleep 2; exit 5'
     is_free "$K"
 }
 
 @test "after CMD's own release another may take the lock, and keeps it" {
-    gives 5 run -t 600ms "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
+    gives 5 run -t 3s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
         "$VLOCK_BIN" -q acquire --token other -t 60s "$VLOCK_NAME-x" >/dev/null || exit 41
-        "$1" -s "$2" set "$VLOCK_NAME" stranger px 60000 >/dev/null; sleep 1.2; exit 5' \
+        "$1" -s "$2" set "$VLOCK_NAME" stranger px 600000 >/dev/null; sleep 2; exit 5' \
         sh "$SERVER_KIND-cli" "$SOCK"
     held_by "$K" stranger
 }
 
 @test "renewal never shortens what CMD's own extend added" {
-    background "$VLOCK_BIN" run -t 600ms "$K" -- sh -c '"$VLOCK_BIN" extend "$VLOCK_NAME" 1h &&
-        echo ready; sleep 1.5; exit 5'
+    background "$VLOCK_BIN" run -t 3s "$K" -- sh -c '"$VLOCK_BIN" extend "$VLOCK_NAME" 1h &&
+        echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
-    until_true 10 is_below 3599500
+    until_true 10 is_below 3600000
+    touch end
     ends 5 "$vlock_pid"
     is_free "$K"
 }
@@ -384,12 +388,12 @@ still_frozen_for() {
 is_below() {
     local left
     left=$(pttl_of "$K")
-    ((left > 3590000)) || { echo "shortened to $left" >>err; return 1; }
+    ((left > 3400000)) || { echo "shortened to $left" >>err; return 1; }
     ((left < $1))
 }
 
 @test "a lock that is broken while CMD runs: CMD is stopped, 79" {
-    background "$VLOCK_BIN" run -t 2s "$K" -- sh -c 'echo ready; exec sleep 60'
+    background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo ready; exec sleep 600'
     vlock_pid=$!
     until_true 10 has out ready
     cli del "$K"
@@ -398,17 +402,17 @@ is_below() {
 }
 
 @test "a lock that is taken over while CMD runs: CMD is stopped, 79, the new holder keeps it" {
-    background "$VLOCK_BIN" run -t 2s "$K" -- sh -c 'echo ready; exec sleep 60'
+    background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo ready; exec sleep 600'
     vlock_pid=$!
     until_true 10 has out ready
-    cli set "$K" stranger px 60000
+    cli set "$K" stranger px 600000
     ends 79 "$vlock_pid"
     held_by "$K" stranger
     has err "$K"
 }
 
 @test "a lock whose key became something else: CMD is stopped, 79 or 76" {
-    background "$VLOCK_BIN" run -t 2s "$K" -- sh -c 'echo ready; exec sleep 60'
+    background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo ready; exec sleep 600'
     vlock_pid=$!
     until_true 10 has out ready
     cli multi <<<'' >/dev/null
@@ -426,19 +430,20 @@ is_below() {
 @test "CMD that ended while the server is gone is CMD's status, with a warning that names the TTL left" {
     start_server valkey
     export VLOCK_URL=redis://127.0.0.1:$PORT
-    gives 5 run -t 20s --connect-timeout 500ms "$K" -- sh -c 'kill -KILL "$1"; exit 5' sh "$SERVER_PID"
+    gives 5 run -t 59s --connect-timeout 500ms "$K" -- sh -c 'kill -KILL "$1"; exit 5' sh "$SERVER_PID"
     says "$K"
-    [[ $stderr =~ (1[0-9](\.[0-9]+)?|20)s ]]
+    [[ $stderr =~ [1-5]?[0-9](\.[0-9]+)?s ]]
 }
 
-@test "SIGSTOP of vlock for longer than the lease: CMD does not go on afterwards" {
-    background "$VLOCK_BIN" run -t 500ms "$K" -- sh -c 'echo ready; exec sleep 60'
+@test "SIGSTOP of both vlocks for longer than the lease: CMD does not go on afterwards" {
+    background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo ready; exec sleep 600'
     vlock_pid=$!
     until_true 10 has out ready
-    kill -STOP "$vlock_pid"
+    guard_pid=$(pgrep -P "$vlock_pid")
+    kill -STOP "$vlock_pid" "$guard_pid"
     until_true 10 is_free "$K"
     cli set "$K" stranger
-    kill -CONT "$vlock_pid"
+    kill -CONT "$vlock_pid" "$guard_pid"
     ends 79 "$vlock_pid"
     held_by "$K" stranger
 }
