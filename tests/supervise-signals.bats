@@ -254,8 +254,8 @@ PY
 }
 
 @test "a shell's own children, which vlock inherited, neither confuse nor delay it" {
-    observe bash -c 'sleep 0.1 & sleep 300 & echo $! >inherited.pid
-        exec "$VLOCK_BIN" run "$K" -- sh -c "sleep 0.3; exit 5"' 3>&- >/dev/null
+    observe bash -c 'sleep 0.1 & sleep 300 >/dev/null 2>&1 3>&- & echo $! >inherited.pid
+        exec "$VLOCK_BIN" run "$K" -- sh -c "sleep 0.3; exit 5"'
     [ "$status" -eq 5 ]
     kill -0 "$(<inherited.pid)"
     is_free "$K"
