@@ -329,6 +329,18 @@ teardown() {
     until_true 10 is_over "$(<id)"
 }
 
+@test "output that is held with Ctrl-S keeps vlock from nothing" {
+    on_server || skip 'a local lock is not lost while its holder lives'
+    open_terminal
+    enter './locked ./cmd "signal.signal(15, signal.SIG_DFL)"'
+    until_true 30 test -e id
+    press key S
+    cli del "$K"
+    until_true 30 is_over "$(<id)"
+    press key Q
+    prompt_is 79
+}
+
 @test "kill of the whole job reaches CMD once" {
     open_terminal
     enter './locked ./cmd &'
