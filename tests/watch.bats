@@ -72,7 +72,7 @@ loses_it_all() {
 @test "a lock that went to another acquire with the same token is lost" {
     passes_to_another() {
         cli del "$K"
-        "$VLOCK_BIN" -q acquire -n --token T -t 10m "$K"
+        "$VLOCK_BIN" -q acquire -n --token T -t 2h "$K"
     }
     GATE=()
     loses passes_to_another
