@@ -17,11 +17,11 @@ setup_file() { start_store "$(store_of_this_file)"; }
 TELLS='for s in TERM INT HUP QUIT USR1 USR2; do trap "echo $s >got; exit 0" $s; done
     : >there; while :; do sleep 0.02; done'
 
-@test "--signal: CMD and all of its family get that one first, by name or by number" {
+@test "--signal: CMD gets that one first, by name or by number" {
     for signal in USR1 SIGUSR2 INT sigquit 1 TERM; do
         rm -f there got
         supervised "$VLOCK_BIN" run -t 10m --signal "$signal" --kill-after 1m "$K" -- \
-            sh -c "($TELLS) & wait"
+            sh -c "$TELLS"
         until_true 30 test -e there
         gives 0 break --yes "$K"
         ends 79 "$FRONT"
@@ -34,6 +34,13 @@ TELLS='for s in TERM INT HUP QUIT USR1 USR2; do trap "echo $s >got; exit 0" $s; 
         *) [ "$(<got)" = "$signal" ] ;;
         esac
     done
+}
+
+@test "--signal: all of CMD's family gets it" {
+    grow -t 10m --signal HUP --kill-after 1m -- plain group session daemon stopped cleared
+    gives 0 break --yes "$K"
+    ends 79 "$FRONT" # within 30 s
+    nothing_left
 }
 
 @test "--signal KILL asks nobody" {
@@ -272,12 +279,19 @@ stays_taken() {
     [ "$(<inner)" -ne 0 ]
 }
 
-@test "--reenter: what its CMD leaves behind is stopped at its own end" {
-    gives 5 run -t 10m "$K" -- sh -c '
-        "$VLOCK_BIN" run --reenter --kill-after 200ms "$VLOCK_NAME" -- \
-            sh -c "flock stray sleep 300 & until ! flock -n stray true; do sleep 0.01; done"
-        flock -n stray true || exit 41
-        exit 5'
+@test "--reenter: what its CMD leaves behind is gone before the outer lock is given back" {
+    mkdir family
+    supervised "$VLOCK_BIN" run -t 10m --kill-after 200ms "$K" -- sh -c '
+        "$VLOCK_BIN" run --reenter "$VLOCK_NAME" -- sh -c "
+            (trap \"\" TERM; exec setsid flock family/stray.lock sleep 300) &
+            while flock -n family/stray.lock true; do sleep 0.01; done; exit 4"
+        [ $? = 4 ] && until [ -e end ]; do sleep 0.02; done; exit 5'
+    until_true 30 lives stray
+    next_in_line
+    touch end
+    ends 5 "$FRONT"
+    next_found_nothing
+    nothing_left
 }
 
 @test "--reenter: SIGKILL of the inner one leaves the outer lock alone" {

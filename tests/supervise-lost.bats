@@ -145,7 +145,7 @@ cut_short() { cli pexpire "$K" 1; }
 
 @test "--on-lost=warn: CMD is not stopped, it is told, and 79 at its end" {
     for way in $(ways); do
-        grow -t 10m --on-lost=warn -- session ignorer
+        grow -t 10m --kill-after 200ms --on-lost=warn -- session ignorer
         "$way"
         until_true 30 has err "vlock: $K: "
         lives root && lives session && lives ignorer
@@ -206,15 +206,17 @@ HOOK
 
 @test "--on-lost=exec: a hook that cannot be run, that fails or that hangs does not save CMD" {
     printf '#!/bin/sh\nexit 3\n' >fails
-    printf '#!/bin/sh\nexec sleep 300\n' >hangs
+    printf '#!/bin/sh\necho $$ >hook.pid\nexec sleep 300\n' >hangs
     chmod +x fails hangs
     for hook in ./none ./fails ./hangs; do
         grow -t 10m --kill-after 200ms --on-lost="exec:$hook" -- session ignorer
         broken
         ends 79 "$FRONT"
         all_gone
-        until_true 30 nothing_left
     done
+    # it is not waited for, nor stopped: it may have more to do than vlock
+    until_true 30 test -s hook.pid
+    kill -0 "$(<hook.pid)"
 }
 
 @test "the hook is not run unless the lock is lost" {
@@ -239,13 +241,6 @@ HOOK
     ends 5 "$FRONT"
     [ ! -s err ]
     held_by "$K" "$TOKEN"
-}
-
-@test "what is left behind after CMD gave the lock back itself is stopped as ever" {
-    supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
-        setsid sleep 300 & exit 5'
-    ends 5 "$FRONT"
-    nothing_left
 }
 
 @test "SIGKILL after CMD gave the lock back itself: the next one's lock is not touched" {
