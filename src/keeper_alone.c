@@ -19,25 +19,15 @@
 
 enum { MINE = STORE_KEEPS + 3, PATH_BYTES = 4096 };
 
-/* A copy of `text`, made an absolute path; NULL stays so. */
-static bool own_path(const char **text) {
-    char directory[PATH_BYTES], *made = NULL;
+/* `path` and `suffix`, absolute. */
+static char *absolute(const char *path, const char *suffix) {
+    char directory[PATH_BYTES] = "", *made = NULL;
 
-    if (!*text)
-        return true;
-    if (**text == '/')
-        made = strdup(*text);
-    else if (!getcwd(directory, sizeof directory) || asprintf(&made, "%s/%s", directory, *text) < 0)
-        made = NULL;
-    *text = made;
+    if (*path != '/' && !getcwd(directory, sizeof directory))
+        return NULL;
+    if (asprintf(&made, "%s%s%s%s", directory, *directory ? "/" : "", path, suffix) < 0)
+        return NULL;
     return made;
-}
-
-static bool own_word(const char **text) {
-    if (!*text)
-        return true;
-    *text = strdup(*text);
-    return *text;
 }
 
 /* Words from the command line, which is about to be overwritten, and files that are looked up from
@@ -45,15 +35,20 @@ static bool own_word(const char **text) {
 static bool own_words(struct keeper *keeper, struct context *ctx, struct lock *lock) {
     const char *file = ctx->options->value[OPT_TOKEN_FILE];
     struct access *access = &ctx->access;
+    const char **paths[] = {&access->cacert, &access->cert, &access->key};
+    const char **words[] = {&access->user, &access->sni};
+    bool done;
 
-    keeper->name = strdup(ctx->name);
-    if (!keeper->name || !own_path(&file))
-        return false;
-    if (file && asprintf(&keeper->log, "%s.log", file) < 0)
-        return false;
-    lock->name = keeper->name;
-    return own_path(&access->cacert) && own_path(&access->cert) && own_path(&access->key) &&
-           own_word(&access->user) && own_word(&access->sni);
+    lock->name = keeper->name = strdup(ctx->name);
+    keeper->log = file ? absolute(file, ".log") : NULL;
+    done = keeper->name && (!file || keeper->log);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths && done; i++)
+        if (*paths[i])
+            done = (*paths[i] = absolute(*paths[i], "")) != NULL;
+    for (size_t i = 0; i < sizeof words / sizeof *words && done; i++)
+        if (*words[i])
+            done = (*words[i] = strdup(*words[i])) != NULL;
+    return done;
 }
 
 static bool is_mine(int fd, const int *mine, unsigned count) {

@@ -86,7 +86,7 @@ struct request {
     bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
                           lock is held; a store that can see that (local) then never lets the
                           lease end by time alone */
-    bool tell;         /* ASK_RELEASE: a live process other than this one holds the lock: leave
+    bool tell;         /* ASK_RELEASE: a process other than this one may renew the lock: leave
                           word for its next ASK_RENEW or ASK_RELEASE that this was deliberate */
     int64_t reply_ms;  /* wait for one reply no longer than this; 0: as struct access says */
     struct waiter *waiters; /* ASK_PEEK: those who wait, the first `room` of them, are written here;
