@@ -165,7 +165,7 @@ waiter() {
     local tag=$1 count=$2
     shift 2
     : >"$tag.err"
-    setpriv --pdeathsig KILL env --default-signal "$VLOCK_BIN" -v acquire -w 60s "$@" \
+    setpriv --pdeathsig KILL env --default-signal "$VLOCK_BIN" -v acquire -w 10m "$@" \
         >"$tag.out" 2>"$tag.err" 3>&- &
     printf -v "PID_$tag" %s $!
     until_true 30 answered_or_over "$tag.err" "$count" $!
@@ -333,7 +333,7 @@ no_bells_but() { [ "$(cli pubsub channels "{$K}:vlock:0:*" | grep -vc ':all$')" 
     export VLOCK_URL=unix://$SOCK
     cli hset "{$K}:vlock:fence" pause "$(($(date +%s) + 600))000" >/dev/null
     gives 75 acquire -n "$K"
-    gives 75 acquire -w 50ms "$K"
+    gives 75 acquire -w 1s "$K"
     [ "$(cli set "$K" foreign nx px 60000)" = OK ]
     gives 75 acquire -n "$K"
     cli del "$K" >/dev/null
@@ -403,7 +403,7 @@ everything() {
     waiter one 3 -t 60s --token A "$name"
     waiter two 2 -t 60s --token B "$name"
     waiter three 2 -t 60s --token C "$name"
-    try acquire -w 100ms --token D "$name"
+    try acquire -w 500ms --token D "$name"
     disown "$PID_two" # the shell has nothing to say about its end
     kill -KILL "$PID_two"
     two=$(sed -n 's/.*SUBSCRIBE \(.*:[0-9a-f]\{32\}\)$/\1/p' two.err)
@@ -474,7 +474,7 @@ whole() {
     gives 0 acquire -t 60s --token T "$K"
     gives 0 status "$K"
     gives 0 break --yes "$K"
-    gives 0 wait -w 5s "$K"
+    gives 0 wait -w 100s "$K"
     VLOCK_URL=$VLOCK_URL/3 gives 77 acquire -n "$K"
     cli acl setuser u +select
     VLOCK_URL=$VLOCK_URL/3 gives 0 acquire -n "$K"
