@@ -1,5 +1,7 @@
 #include "replies.h"
 
+#include <stdlib.h>
+
 enum {
     MOST_BYTES = 1 << 20, /* of one reply; ours have at most some hundred */
     MOST_ELEMENTS = 1024,
@@ -45,8 +47,22 @@ bool replies_next(struct replies *replies, redisReply **reply) {
     return true;
 }
 
+/* What is kept is the last of several, so that those which are freed have been beside it. */
+void replies_make_room(struct replies *replies) {
+    for (size_t i = 0; i < REPLIES_SIZES && !replies->kept[i]; i++) {
+        void *blocks[REPLIES_EACH];
+        for (size_t j = 0; j < REPLIES_EACH; j++)
+            blocks[j] = malloc((i + 1) * REPLIES_STEP_BYTES - sizeof(void *) / 2);
+        for (size_t j = 0; j + 1 < REPLIES_EACH; j++)
+            free(blocks[j]);
+        replies->kept[i] = blocks[REPLIES_EACH - 1];
+    }
+}
+
 void replies_end(struct replies *replies) {
     if (replies->reader)
         redisReaderFree(replies->reader);
+    for (size_t i = 0; i < REPLIES_SIZES; i++)
+        free(replies->kept[i]);
     *replies = (struct replies){0};
 }

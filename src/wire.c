@@ -280,6 +280,7 @@ enum outcome wire_listen(struct wire *wire, const bool *enough, int64_t until_ms
 
     if (wire->state == CLOSED)
         return trouble_say(why, FAILED, EXIT_UNREACHABLE, "not connected");
+    replies_make_room(&wire->replies);
     for (;;) {
         enum outcome outcome = wire_link_step(wire, readable, why);
         if (outcome == DONE)
