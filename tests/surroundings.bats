@@ -11,6 +11,8 @@ export BATS_TEST_NAME_PREFIX
 
 setup_file() { start_store "$(store_of_this_file)"; }
 
+teardown() { [ -z "${SHARED-}" ] || rm -rf "$SHARED"; }
+
 # shell TEXT: as bash -c runs it, all signals as usual; ./locked CMD and ./bare CMD are there
 shell() {
     write_starters
@@ -35,7 +37,7 @@ started() {
     export how=./locked
     background "$@"
     STARTED=$!
-    until_true 30 test -s id
+    until_true 10 test -s id
 }
 
 # --- pipelines ---------------------------------------------------------------------------------
@@ -74,12 +76,12 @@ pipe_status() { echo "${PIPESTATUS[@]}"; }
     background bash -c 'exec ./locked ./cmd >pipe'
     vlock_pid=$!
     exec 5<pipe
-    until_true 30 test -s id
+    until_true 10 test -s id
     kill -KILL "$vlock_pid"
     timeout 30 cat <&5
     exec 5<&-
-    until_true 30 is_over "$(<id)"
-    until_true 30 is_free "$K"
+    until_true 10 is_over "$(<id)"
+    until_true 10 is_free "$K"
     wait "$vlock_pid" || true
 }
 
@@ -143,7 +145,7 @@ PY
     started setsid ./locked ./cmd
     for signal in INT TERM HUP QUIT; do
         kill -s $signal -- "-$(<front)"
-        until_true 30 eval "grep -qsw $(kill -l $signal) got"
+        until_true 10 eval "grep -qsw $(kill -l $signal) got"
     done
     once_only '2 15 1 3'
     touch end
@@ -154,7 +156,7 @@ PY
 @test "a signal to vlock reaches CMD once, also one that was sent to both within an instant" {
     write_starters
     started ./locked ./cmd
-    for _ in 1 2 3 4 5; do kill -WINCH "$(<front)"; until_true 30 grep -qw 28 got; done
+    for _ in 1 2 3 4 5; do kill -WINCH "$(<front)"; until_true 10 grep -qw 28 got; done
     touch end
     ends 5 "$STARTED"
 }
@@ -208,7 +210,7 @@ SH
 
 @test "descriptors 3 to 9 reach CMD untouched" {
     echo text >text
-    alike 'exec 3<text 4>four 5<>five 6>>six 7<&0 8>&1 9>&2
+    alike 'rm -f six; exec 3<text 4>four 5<>five 6>>six 7<&0 8>&1 9>&2
         $how bash -c "read line <&3; echo \$line; echo 4 >&4; echo 5 >&5; echo 6 >&6; echo 8 >&8
             for f in /proc/\$\$/fd/*; do echo \${f##*/}; done
             for f in 3 4 5 6; do readlink /proc/\$\$/fd/\$f; cat /proc/\$\$/fdinfo/\$f; done"'
@@ -217,7 +219,7 @@ SH
 }
 
 @test "with few descriptors: CMD runs, or 71 with a reason and no lock left" {
-    for limit in {4..16}; do
+    for limit in {5..16}; do # the C library's loader needs one itself
         shell "ulimit -n $limit; exec \"\$VLOCK_BIN\" run \"\$K\" -- sh -c 'exit 5'"
         case $status in
         5) ;;
@@ -233,9 +235,11 @@ SH
     [ "$(id -u)" = 0 ] || skip 'only root can become a user without processes'
     ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 # which starts a process of its own
     export ASAN_OPTIONS
-    on_server || export VLOCK_URL=local:$BATS_TEST_TMPDIR/locks
+    SHARED=$(mktemp -d)
+    chmod 1777 "$SHARED"
+    on_server || export VLOCK_URL=local:$SHARED
+    cd "$SHARED"
     user=(setpriv --reuid 54321 --regid 54321 --clear-groups)
-    mkdir -m 1777 locks
     "${user[@]}" test -x "$VLOCK_BIN" || skip 'another user cannot reach the binary'
     for limit in {1..5}; do
         observe "${user[@]}" prlimit --nproc="$limit" "$VLOCK_BIN" run "$K" -- sh -c 'exit 5'
@@ -279,15 +283,15 @@ SH
         shell "timeout $foreground 1 ./locked sh -c 'echo \$\$ >id; exec sleep 60'"
         [ "$status" -eq 124 ]
         [ ! -s id ] || is_over "$(<id)"
-        until_true 30 is_free "$K"
+        until_true 10 is_free "$K"
     done
 }
 
 @test "timeout -s KILL ends it: CMD is gone, and the lock given back" {
     shell "timeout -s KILL 1 ./locked sh -c 'echo \$\$ >id; exec sleep 60'"
     [ "$status" -eq 137 ]
-    [ ! -s id ] || until_true 30 is_over "$(<id)"
-    until_true 30 is_free "$K"
+    [ ! -s id ] || until_true 10 is_over "$(<id)"
+    until_true 10 is_free "$K"
 }
 
 # --- in a container ----------------------------------------------------------------------------
@@ -326,7 +330,7 @@ first_of() { pgrep -P "$1"; }
     first_of "$STARTED" >front
     [ "$(<id)" -lt 20 ]
     kill -TERM "$(<front)"
-    until_true 30 got_is 15
+    until_true 10 got_is 15
     kill -INT "$(<front)"
     once_only '15 2'
     touch end
@@ -352,10 +356,10 @@ first_of() { pgrep -P "$1"; }
     take -t 60s "$K"
     background "${container[@]}" "$VLOCK_BIN" run "$K" -- touch ran
     vlock_pid=$!
-    until_true 30 wait_for_it "$K" 1
+    until_true 10 wait_for_it "$K" 1
     kill -TERM "$(first_of "$vlock_pid")"
     ends 143 "$vlock_pid"
-    until_true 30 wait_for_it "$K" 0
+    until_true 10 wait_for_it "$K" 0
     [ ! -e ran ]
 }
 
@@ -396,9 +400,10 @@ both_free() { is_free "$K" && is_free "$K-in"; }
 }
 
 @test "one vlock within another: a CMD that SIGINT ended ends both so" {
-    shell './locked "$VLOCK_BIN" run "$K-in" -- sh -c "kill -INT \$\$"; touch went-on'
-    [ "$status" -eq 130 ]
-    [ ! -e went-on ]
+    write_starters
+    observe "$PYTHON" -c 'import subprocess, sys; print(subprocess.call(sys.argv[1:]))' \
+        ./locked "$VLOCK_BIN" run "$K-in" -- sh -c 'kill -INT $$'
+    prints -2
     both_free
 }
 
@@ -413,8 +418,8 @@ both_free() { is_free "$K" && is_free "$K-in"; }
         both) kill -KILL "$(<front)" "$(<inner)" ;;
         esac
         ends 137 "$STARTED"
-        until_true 30 is_over "$(<id)"
-        until_true 30 is_over "$(<inner)"
-        until_true 30 both_free
+        until_true 10 is_over "$(<id)"
+        until_true 10 is_over "$(<inner)"
+        until_true 10 both_free
     done
 }

@@ -57,7 +57,7 @@ open_terminal() {
         "$TESTS/tools/terminal.py" "$TTY" env 'PS1=<$?> ' PS2= "${shell[@]}" \
         >"$TTY/out" 2>"$TTY/err" 3>&- &
     TERMINAL_PID=$!
-    until_true 20 test -e "$TTY/ready"
+    until_true 10 test -e "$TTY/ready"
     if [ $# -eq 0 ] || [ "$1" = dash ]; then
         prompt_is 0
         enter 'ulimit -c 0'
@@ -68,7 +68,7 @@ open_terminal() {
 close_terminal() {
     [ -n "${TERMINAL_PID-}" ] || return 0
     is_over "$TERMINAL_PID" || press end
-    until_true 20 is_over "$TERMINAL_PID" || kill -KILL "$TERMINAL_PID"
+    until_true 10 is_over "$TERMINAL_PID" || kill -KILL "$TERMINAL_PID"
     wait "$TERMINAL_PID" || true
     TERMINAL_PID=
 }
@@ -92,20 +92,20 @@ prompted() { (($(prompts) > PROMPTS)); }
 
 prompt_is() {
     local last
-    until_true 30 prompted
+    until_true 10 prompted
     last=$(grep -aoE '<[0-9]+> ' "$TTY/screen" | tail -n 1)
     [ "$last" = "<$1> " ] || { echo "status $last, wanted $1"; return 1; }
     PROMPTS=$(prompts)
 }
 
-shows() { until_true 30 has "$TTY/screen" "$1"; }
+shows() { until_true 10 has "$TTY/screen" "$1"; }
 
 # look: the terminal's foreground process group is in $TTY/foreground, its settings in
 # $TTY/settings.
 look() {
     LOOKS=$((${LOOKS-0} + 1))
     press "look $LOOKS"
-    until_true 20 grep -qsx "$LOOKS" "$TTY/looked"
+    until_true 10 grep -qsx "$LOOKS" "$TTY/looked"
 }
 
 # state_is PID LETTERS: the process is in one of these states, as ps shows them
@@ -117,11 +117,15 @@ got_is() { grep -qsx "$1" got; }
 # once_only NUMBERS: CMD got these signals, each once: also after all that may still be on its
 # way has come, for which two more are sent, one after the other.
 once_only() {
-    until_true 30 got_is "$1" || { echo "got $(<got)" && return 1; }
+    got_in_the_end "$1"
     kill -USR1 "$(<front)"
-    until_true 30 got_is "$1 10" || { echo "got $(<got)" && return 1; }
+    got_in_the_end "${1:+$1 }10"
     kill -USR2 "$(<front)"
-    until_true 30 got_is "$1 10 12" || { echo "got $(<got)" && return 1; }
+    got_in_the_end "${1:+$1 }10 12"
+}
+
+got_in_the_end() {
+    until_true 10 got_is "$1" || { echo "CMD got $(<got)" && return 1; }
 }
 
 # renewed TIMES: watches the lease of $K until it was renewed so often. On a server only: the
@@ -130,7 +134,7 @@ renewed() {
     local before=0 left
     on_server || return 0
     RENEWALS=0
-    until_true 60 saw_renewals "$1"
+    until_true 10 saw_renewals "$1"
 }
 
 saw_renewals() {

@@ -44,7 +44,7 @@ def start(command, slave):
     for fd in range(3):
         os.dup2(slave, fd)
     os.closerange(3, 64)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which this interpreter ignores
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):  # ignored until here
         signal.signal(number, signal.SIG_DFL)
     os.execvp(command[0], command)
 
