@@ -11,7 +11,7 @@ found=$VLOCK_TEST_FINDINGS/$build.$name
 export VLOCK_BIN="$VLOCK_TEST_BUILT/$build/vlock"
 export ASAN_OPTIONS="log_path=$found:exitcode=99:detect_stack_use_after_return=1"
 export UBSAN_OPTIONS="log_path=$found:exitcode=99:print_stacktrace=1"
-export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-400}"
+export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-600}"
 
 # is_finding FILE: a sanitizer wrote this, and not only about its own work. The leak check stops
 # the process, as a debugger does; where that is killed meanwhile, or traced already, it says so.
