@@ -6,8 +6,11 @@
 # because C promises no string literal beyond 4095 bytes.
 file(GLOB head "${DIRECTORY}/head.lua")
 file(GLOB scripts "${DIRECTORY}/*.lua")
-set(parts note queue)
-list(REMOVE_ITEM scripts ${head} "${DIRECTORY}/note.lua" "${DIRECTORY}/queue.lua")
+set(parts note swift queue)
+list(REMOVE_ITEM scripts ${head})
+foreach(part IN LISTS parts)
+    list(REMOVE_ITEM scripts "${DIRECTORY}/${part}.lua")
+endforeach()
 list(SORT scripts)
 set(header "/* Made from src/scripts by cmake/embed.cmake: edit those. */
 #ifndef VLOCK_SCRIPTS_H

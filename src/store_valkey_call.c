@@ -99,7 +99,7 @@ static void words_for(const struct valkey *v, const struct request *request, str
             snprintf(more->words, sizeof more->words, "%llu", (unsigned long long)request->fence);
         return;
     case ASK_RELEASE:
-        snprintf(more->words, sizeof more->words, "%s", request->tell ? "tell" : "");
+        text_copy(more->words, sizeof more->words, "tell", request->tell ? 4 : 0);
         return;
     case ASK_WITHDRAW:
     case ASK_EXTEND:
@@ -152,6 +152,17 @@ static enum outcome let_others_go_first(struct valkey *v, const struct request *
     return wire_send_aside(v->wire, 2, read, why);
 }
 
+/* As decimal text. Not snprintf, either. */
+static void write_number(char *at, unsigned long long number) {
+    char digits[24], *from = digits + sizeof digits - 1;
+
+    *from = '\0';
+    do {
+        *--from = (char)('0' + number % 10);
+    } while (number /= 10);
+    memcpy(at, from, (size_t)(digits + sizeof digits - from));
+}
+
 /* Sends `script` for `request`, by its hash or as its whole text. */
 static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
                                 const struct request *request, struct trouble *why) {
@@ -178,13 +189,17 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
 
     valkey_name_keys(&keys, request->key, request->id);
     if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
-        snprintf(ms, sizeof ms, "%d", ENDLESS_CLAIM_MS);
+        write_number(ms, ENDLESS_CLAIM_MS);
     else
-        snprintf(ms, sizeof ms, "%lld", (long long)request->ttl_ms);
+        write_number(ms, (unsigned long long)request->ttl_ms);
     if (v->address->db)
-        snprintf(database, sizeof database, "%u", v->address->db);
-    words_for(v, request, &more);
-    argc = add_more(v, request, &more, argv, argc);
+        write_number(database, v->address->db);
+    if (script == &script_confirm) { /* takes no more, and is in a hurry */
+        text_copy(more.words, sizeof more.words, "endless", request->ttl_ms == TTL_NONE ? 7 : 0);
+    } else {
+        words_for(v, request, &more);
+        argc = add_more(v, request, &more, argv, argc);
+    }
     for (unsigned i = 0; i < argc; i++)
         lengths[i] = strlen(argv[i]);
     access_note(v->access, "> %s %s %s", argv[0], script->name, request->key);

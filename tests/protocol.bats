@@ -22,7 +22,7 @@ part() { page | sed -n "/^\.S[hs] $1\$/,/^\.S[hs] $2\$/p"; }
 code() { sed 's/--.*//' "$(root)/src/scripts/$1.lua"; }
 
 scripts() {
-    (cd "$(root)/src/scripts" && ls -- *.lua) | sed 's/\.lua//' | grep -vx 'head\|note\|queue'
+    (cd "$(root)/src/scripts" && ls -- *.lua) | sed 's/\.lua//' | grep -vx 'head\|note\|swift\|queue'
 }
 
 # joined SCRIPT: as it is sent.
@@ -62,7 +62,7 @@ PY
         numbers scripts/*.lua
         numbers store_valkey*.[ch] lease.c | grep -v '^[A-Z_]*_BYTES '
         numbers store.h | grep '^\(KEY_MAX\|TOKEN_MAX\|REQUEST_ID\)_BYTES '
-    } | grep -v '^\(MOST_ARGS\) ' | sort >"$BATS_TEST_TMPDIR/source"
+    } | grep -v '^\(MOST_ARGS\) ' | sort -u >"$BATS_TEST_TMPDIR/source"
     page | sed -n 's/^\.It Dv \([A-Z_]*\) No = \([0-9]*\)$/\1 \2/p' | sort >"$BATS_TEST_TMPDIR/page"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/page")" -ge 30 ]
     diff "$BATS_TEST_TMPDIR/source" "$BATS_TEST_TMPDIR/page"
@@ -79,7 +79,7 @@ PY
 
 @test "the fields of the fence hash are those of the page" {
     part 'The fence hash' Tickets | sed -n 's/^\.It Li //p' | sort >"$BATS_TEST_TMPDIR/page"
-    for script in $(scripts) note queue; do code "$script"; done >"$BATS_TEST_TMPDIR/code"
+    for script in $(scripts) note swift queue; do code "$script"; done >"$BATS_TEST_TMPDIR/code"
     tr -d '\n' <"$BATS_TEST_TMPDIR/code" | grep -o "'HMGET', fences[^)]*" | grep -o "'[a-z]*'" |
         tr -d "'" | sort -u >"$BATS_TEST_TMPDIR/read"
     grep -o "'H\(SET\|DEL\)', fences.*\|keep('.*\|note_grant(it.*\|rest([^)]*)" "$BATS_TEST_TMPDIR/code" |
@@ -206,7 +206,7 @@ answered_or_over() { has_answers "$1" "$2" || is_over "$3"; }
     ticket=$(cli zscore "{$K}:vlock:queue" "$id")
     [[ $ticket =~ ^[0-9]{16}$ ]]
     [ "$(cli hget "{$K}:vlock:fence" holder)" = "$(printf T | sha1sum | cut -d' ' -f1)" ]
-    for row in 'acquire 8' 'confirm 8' 'peek 7' 'renew 5' 'release 5' 'extend 5' 'break 5'; do
+    for row in 'acquire 8' 'confirm 5' 'peek 7' 'renew 5' 'release 5' 'extend 5' 'break 5'; do
         cli eval "return #(function() $(joined "${row% *}")
             end)()" 5 "$K" "{$K}:vlock:fence" "{$K}:vlock:gone:x" "{$K}:vlock:queue" \
             "{$K}:vlock:waiters" X x 1000 '' '' 9 '' 0 '?' >count

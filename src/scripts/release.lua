@@ -1,12 +1,10 @@
--- with queue
+-- with swift queue
 -- Compare and delete, or hand over, in one step: between a GET and a DEL the lock may expire and
 -- become somebody else's. ARGV 4 is 'tell' when the holder is a live process other than the
 -- caller: its next renewal then finds out that this was done on purpose.
 -- Between one holder and the next stands this script: it reads and answers no more than it needs.
 -- The holder itself comes with its id: a copy of its release that comes late, or again, must not
 -- hit another one who was given the same token.
-last, handing, granted, freed = unpack(call('HMGET', fences, 'fence', 'handing', 'grant', 'freed'))
-handing = tonumber(handing)
 if not ours or (id ~= '' and granted and granted ~= id) then
   local bits = id ~= '' and freed and string.find(freed, id, 1, true) and 1 or 0
   return {NO, last or '0', call('PTTL', lock), held and string.sub(held, 1, 512) or '', bits}
@@ -19,7 +17,7 @@ if ARGV[4] == 'tell' and granted then
 end
 -- A hand-over never frees the lock, so a foreign client that only polls would starve under a queue
 -- that never ends. After UNBROKEN_MS of that the lock stays free for PAUSE_MS.
-local UNBROKEN_MS, PAUSE_MS = 1000, 150
+local PAUSE_MS = 150
 if handing and now_ms - handing > UNBROKEN_MS and first() then
   try('HDEL', fences, 'grant', 'handing')
   if rest(PAUSE_MS) then

@@ -166,7 +166,7 @@ def script(name, directory):
             return file.read()
 
     first = text(name).split(b"\n")[0]
-    parts = [part for part in ("note", "queue")
+    parts = [part for part in ("note", "swift", "queue")
              if first.startswith(b"-- with ") and part.encode() in first]
     return b"".join(text(part) for part in ["head", *parts, name])
 
