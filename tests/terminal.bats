@@ -28,7 +28,7 @@ teardown() {
 
 @test "Ctrl-C ends the loop and the script around vlock" {
     open_terminal
-    enter 'for i in 1 2 3; do echo $i >>turns; ./locked ./cmd "signal.signal(2, signal.SIG_DFL)"; done'
+    enter 'for i in 1 2 3; do echo $i >>turns; ./locked sh -c "echo >id; exec sleep 60"; done'
     until_true 10 test -e id
     press key C
     prompt_is 130
@@ -242,7 +242,7 @@ teardown() {
     is_free "$K"
 }
 
-@test "a waiter that is stopped while its turn comes: others are served, and it runs when it goes on" {
+@test "a waiter that is stopped while its turn comes: others are served, and it too" {
     take -t 60s "$K"
     open_terminal
     enter ./locked ./cmd
