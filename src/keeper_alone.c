@@ -142,7 +142,9 @@ static enum outcome own_signals(struct keeper *keeper, struct loop *loop, struct
     sigprocmask(SIG_SETMASK, &all, NULL);
     for (size_t i = 0; i < sizeof telling / sizeof *telling; i++)
         sigaction(telling[i], &normal, NULL);
-    return loop_retake_signals(loop, SIGTERM, on_signal, keeper, why);
+    close(loop->signals); /* it knows nothing of those that were ignored */
+    loop->signals = -1;
+    return loop_take_signals(loop, on_signal, keeper, why);
 }
 
 enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct lock *lock,
