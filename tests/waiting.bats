@@ -90,11 +90,11 @@ listen_in() {
 }
 
 @test "a lock that nobody holds any more goes to who waits first, not to who asks first" {
-    take -t 10m "$K"
+    lease_for 2
+    gives 0 -q acquire -t ${LEASE_MS}ms "$K"
     stand 1
     stand 2
     kill -STOP "${WAITER[1]}" "${WAITER[2]}"
-    gives 0 extend --replace --token "$TOKEN" "$K" 500ms
     until_true 10 is_free "$K"
     gives 75 acquire -n -t 10m "$K"
     kill -CONT "${WAITER[1]}" "${WAITER[2]}"
