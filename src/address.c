@@ -218,11 +218,20 @@ static enum outcome read_url(struct reading *r) {
     return FAILED;
 }
 
+/* All empty; the texts are large, and most of them stay so. */
+static void clear(struct address *address) {
+    address->kind = 0;
+    address->tls = false;
+    address->db = 0;
+    *address->host = *address->port = *address->path = '\0';
+    *address->user = *address->password = *address->shown = '\0';
+}
+
 enum outcome address_parse(const char *url, struct address *out, struct trouble *why) {
     struct reading reading = {.out = out, .why = why};
     enum outcome outcome;
 
-    address_wipe(out);
+    clear(out);
     url += strspn(url, ADDRESS_BLANKS);
     reading.url = (struct span){.at = url, .length = strlen(url)};
     while (reading.url.length > 0 && strchr(ADDRESS_BLANKS, url[reading.url.length - 1]))

@@ -146,10 +146,11 @@ bool child_reap(struct child *child) {
     pid_t pid;
     int status;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0)
         if (pid == child->pid && !child->ended) {
+            child->stopped = WIFSTOPPED(status);
+            child->ended = WIFEXITED(status) || WIFSIGNALED(status);
             child->status = status;
-            child->ended = true;
         }
     return pid == 0;
 }

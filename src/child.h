@@ -30,7 +30,8 @@ struct child_place {
 struct child {
     pid_t pid; /* 0: none was started */
     bool ended;
-    int status; /* of waitpid(), once ended */
+    bool stopped; /* by a signal, and not continued yet */
+    int status;   /* of waitpid(), once ended */
 };
 
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
@@ -50,9 +51,9 @@ enum outcome child_start(struct child *child, char *const argv[], const struct c
                          const sigset_t *mask, const struct child_place *place,
                          struct trouble *why);
 
-/* Notes whether the command has ended, without waiting. Reaps all else that has ended and was
- * ours, or came to be (an orphan, for a subreaper). Returns false once there is no child left, dead
- * or alive. */
+/* Notes whether the command has ended, was stopped or continued, without waiting. Reaps all else
+ * that has ended and was ours, or came to be (an orphan, for a subreaper). Returns false once there
+ * is no child left, dead or alive. */
 bool child_reap(struct child *child);
 
 /* Sends a signal to the command, if it has not ended: its pid cannot be anybody else's before

@@ -30,7 +30,7 @@ static enum outcome extend(struct context *ctx, int64_t ms, bool replace, struct
 
 int cmd_extend(const struct options *options, const struct child_found *found) {
     struct trouble why = {0};
-    struct context ctx;
+    struct context ctx = {0};
     enum outcome outcome;
     int64_t ms = 0;
 

@@ -4,7 +4,7 @@
 
 int cmd_owned(const struct options *options, const struct child_found *found) {
     struct trouble why = {0};
-    struct context ctx;
+    struct context ctx = {0};
     struct answer answer;
     enum outcome outcome;
 

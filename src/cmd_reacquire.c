@@ -44,7 +44,7 @@ static enum outcome reacquire(struct context *ctx, int64_t ttl_ms, struct troubl
 
 int cmd_reacquire(const struct options *options, const struct child_found *found) {
     struct trouble why = {0};
-    struct context ctx;
+    struct context ctx = {0};
     enum outcome outcome;
     int64_t ttl_ms = 0;
 

@@ -21,7 +21,7 @@ static enum outcome release(struct context *ctx, struct trouble *why) {
 int cmd_release(const struct options *options, const struct child_found *found) {
     bool if_held = options->value[OPT_IF_HELD] != NULL;
     struct trouble why = {0}, removal = {0};
-    struct context ctx;
+    struct context ctx = {0};
     enum outcome outcome;
 
     outcome = context_open(&ctx, options, found, false, &why);

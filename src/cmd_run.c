@@ -180,6 +180,7 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
         outcome = set_grant(run, why);
     if (outcome == DONE)
         outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
+    guard->told->running = true;
     if (outcome == DONE)
         outcome = supervise_start(s, run->ctx.options->run, why);
     run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */
@@ -290,8 +291,6 @@ static int guard_work_of(const struct guard *guard, void *arg) {
         loop_take_signals(&run->ctx.loop, NULL, NULL, &why); /* none must stop what follows */
         status = finish(run, guard);
     }
-    store_close(run->ctx.store);
-    run->ctx.store = NULL;
     return status;
 }
 
@@ -301,7 +300,7 @@ static void become_release(const struct run *run, const struct guard_told *told)
     int64_t left_ms = told->hold_until - clock_now_ms();
     bool holds = told->hold_until && left_ms > 0;
     const char *argv[16] = {"vlock", "-q"};
-    char ttl[32];
+    char *words[16], ttl[32];
     unsigned argc = 2;
 
     if (run->ctx.options->value[OPT_INSECURE])
@@ -319,7 +318,8 @@ static void become_release(const struct run *run, const struct guard_told *told)
     argv[argc++] = "--";
     argv[argc++] = run->ctx.name;
     argv[argc] = NULL;
-    execve("/proc/self/exe", (char **)(uintptr_t)argv, environ);
+    memcpy(words, argv, sizeof words); /* as in execve(2), nobody writes to them */
+    execve("/proc/self/exe", words, environ);
 }
 
 /* In FRONT: GUARD was killed, in the middle of whatever it did; its heap is ours, and not to be
@@ -350,13 +350,15 @@ static int mourn(struct run *run, struct tree *tree, const struct guard_told *to
 }
 
 int cmd_run(const struct options *options, const struct child_found *found) {
-    struct run run = {.take.conflict = EXIT_BUSY};
+    /* Large, and seldom touched: on the stack each of their pages would be cleared or probed. */
+    static struct run run;
+    static struct tree tree, of_guard;
     struct guard_told told = {0};
     struct trouble why = {0};
-    struct tree tree, of_guard; /* not initialized here: large, and seldom touched */
     enum outcome outcome;
     int status;
 
+    run.take.conflict = EXIT_BUSY;
     run.tree = &of_guard;
     outcome = context_open(&run.ctx, options, found, true, &why);
     if (outcome == DONE)
@@ -373,6 +375,6 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     status = told.status;
     if (told.signo == SIGINT)
         ending_die(status, found, &run.ctx.loop);
-    context_close(&run.ctx);
+    /* Nothing is closed or freed: the kernel does that, in one go, and at once. */
     return status;
 }

@@ -101,7 +101,9 @@ enum outcome context_open(struct context *ctx, const struct options *options,
     const char *prefix;
     enum outcome outcome;
 
-    *ctx = (struct context){.options = options, .found = found, .hold.fd = -1};
+    ctx->options = options;
+    ctx->found = found;
+    ctx->hold.fd = -1;
     ctx->say.quiet = options->value[OPT_QUIET] != NULL;
     ctx->say.verbose = options->value[OPT_VERBOSE] != NULL;
     ctx->prefix = "";

@@ -43,7 +43,8 @@ struct context {
     uint64_t fence; /* that the token came with, 0 if none is known */
 };
 
-/* NAME is the first operand; with `name_from_environment` VLOCK_NAME if there is none. */
+/* *ctx is all zero before. (Not cleared in here: it is large, and seldom needed whole.)
+ * NAME is the first operand; with `name_from_environment` VLOCK_NAME if there is none. */
 enum outcome context_open(struct context *ctx, const struct options *options,
                           const struct child_found *found, bool name_from_environment,
                           struct trouble *why);

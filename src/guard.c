@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stddef.h>
@@ -92,6 +93,16 @@ bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginf
             info->ssi_int == FROM_TERMINAL);
 }
 
+void guard_show_stopped(const struct guard *guard, bool stopped) {
+    int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+    if (terminal < 0)
+        return;
+    close(terminal);
+    if (!guard_is_orphan(guard))
+        kill(guard->front, stopped ? SIGSTOP : SIGCONT);
+}
+
 pid_t guard_group(const struct guard *guard) {
     return getpgid(guard->front);
 }
@@ -112,13 +123,51 @@ static bool reap(pid_t guard, struct guard_told *told) {
     return false;
 }
 
-/* To GUARD, and whether the terminal had sent it. A queue of signals that is full has room for one
- * without that. */
+/* To GUARD, and whether the terminal had sent it to the whole group: a hangup goes to who leads the
+ * session, alone. A queue of signals that is full has room for one without that word. */
 static void pass_on(pid_t guard, const struct signalfd_siginfo *info) {
-    union sigval value = {.sival_int = info->ssi_code == SI_KERNEL ? FROM_TERMINAL : 0};
+    bool alone = info->ssi_signo == SIGHUP && getsid(0) == getpid();
+    bool group = info->ssi_code == SI_KERNEL && !alone;
+    union sigval value = {.sival_int = group ? FROM_TERMINAL : 0};
 
     if (sigqueue(guard, (int)info->ssi_signo, value) != 0)
         kill(guard, (int)info->ssi_signo);
+}
+
+/* Ctrl-Z is taken by FRONT, so that who still waits is stopped whole: he would otherwise start a
+ * command in a stopped job. A command that runs is stopped by the terminal itself, and GUARD goes
+ * on renewing. What the signal does by itself, to us, is left to the kernel, which spares those
+ * whom no shell could continue. */
+static void stop(pid_t guard, const struct guard_told *told) {
+    bool waits = !told->running;
+    sigset_t stops;
+
+    if (waits) {
+        siginfo_t info;
+        kill(guard, SIGSTOP);
+        waitid(P_PID, (id_t)guard, &info, WSTOPPED | WEXITED | WNOWAIT);
+        waits = !told->running; /* now that he cannot start anything any more */
+        if (!waits)
+            kill(guard, SIGCONT);
+    }
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTSTP);
+    raise(SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &stops, NULL); /* here we sleep, until we are continued */
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    if (waits)
+        kill(guard, SIGCONT);
+}
+
+static void take_stops(const struct loop *loop) {
+    struct sigaction found;
+    sigset_t set = loop->taken;
+
+    if (sigaction(SIGTSTP, NULL, &found) != 0 || found.sa_handler == SIG_IGN)
+        return;
+    sigaddset(&set, SIGTSTP);
+    if (signalfd(loop->signals, &set, SFD_CLOEXEC | SFD_NONBLOCK) >= 0)
+        sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 /* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
@@ -130,7 +179,9 @@ static void attend(int signals, pid_t guard, struct guard_told *told) {
 
         if (poll(&fd, 1, -1) != 1 || read(signals, &info, sizeof info) != sizeof info)
             continue;
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGTSTP)
+            stop(guard, told);
+        else if (info.ssi_signo != SIGCHLD)
             pass_on(guard, &info);
         else if (reap(guard, told))
             return;
@@ -159,6 +210,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
                               .arg = arg,
                               .on_signal = on_signal,
                               .signal_arg = signal_arg};
+        take_stops(loop);
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         pid = start(post, (char *)post);
     }

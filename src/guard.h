@@ -14,8 +14,8 @@
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
- * stopped job. GUARD is in a group of its own, where no terminal and no `kill -- -GROUP` reaches
- * it, and goes on renewing.
+ * stopped job. (Before there is a command, it stops GUARD as well.) GUARD is in a group of its own,
+ * where no terminal and no `kill -- -GROUP` reaches it, and goes on renewing.
  *
  * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
  * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
@@ -44,6 +44,7 @@ struct guard_told {
     volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
     volatile int status;         /* the exit status of the whole */
     volatile int signo;          /* the signal that the whole is to die of, or 0 */
+    volatile bool running;       /* the command may run from here on */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
@@ -70,6 +71,10 @@ bool guard_is_orphan(const struct guard *guard);
 
 /* True if the terminal sent the signal, to the command's whole process group. */
 bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginfo *info);
+
+/* The command stopped, by a signal to it alone (less, a shell's suspend), or was continued: FRONT
+ * does the same, where there is a terminal whose shell looks at it. */
+void guard_show_stopped(const struct guard *guard, bool stopped);
 
 /* FRONT's process group, the command's to be; 0: it has no name here (its leader is outside of our
  * pid namespace), and GUARD has stayed in it, too. */

@@ -8,7 +8,11 @@
 
 #include "clock.h"
 
-enum { MAX_WATCHED = 8 };
+enum {
+    MAX_WATCHED = 8,
+    SOON_MS =
+        50 /* poll's own clock, which stops in a suspend, is good enough for so short a time */
+};
 
 void loop_init(struct loop *loop) {
     *loop = (struct loop){.signals = -1, .timer = -1, .watched = -1};
@@ -123,9 +127,16 @@ static bool ready_fds(struct pollfd *fds, const struct pollfd *all, unsigned cou
     return ready;
 }
 
+static int left_ms(int64_t deadline_ms) {
+    int64_t left = deadline_ms - clock_now_ms();
+
+    return left > 0 ? (int)left : 0;
+}
+
 enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64_t deadline_ms) {
     struct pollfd all[MAX_WATCHED + 5] = {0};
     unsigned outputs_from, used = count;
+    bool soon = deadline_ms != CLOCK_NEVER && deadline_ms <= clock_now_ms() + SOON_MS;
     int timeout = -1;
 
     if (count > MAX_WATCHED)
@@ -134,9 +145,7 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
         all[i] = fds[i];
     all[used++] = (struct pollfd){.fd = loop->signals, .events = POLLIN};
     all[used] = (struct pollfd){.fd = -1, .events = POLLIN};
-    if (deadline_ms != CLOCK_NEVER && deadline_ms <= clock_now_ms())
-        timeout = 0;
-    else if (deadline_ms != CLOCK_NEVER && timer_set(loop, deadline_ms))
+    if (deadline_ms != CLOCK_NEVER && !soon && timer_set(loop, deadline_ms))
         all[used].fd = loop->timer;
     else if (deadline_ms != CLOCK_NEVER)
         timeout = 10; /* no timerfd to be had: look at the clock ourselves */
@@ -145,7 +154,7 @@ enum wake loop_wait(struct loop *loop, struct pollfd *fds, unsigned count, int64
     used = add_outputs(loop, all, used);
 
     for (;;) {
-        int ready = poll(all, used, timeout);
+        int ready = poll(all, used, soon ? left_ms(deadline_ms) : timeout);
         if (ready < 0) { /* a signal that is not ours to read, or a moment's lack of memory; */
             if (errno == EINVAL) /* or more than RLIMIT_NOFILE allows: then without the outputs */
                 used = outputs_from;

@@ -41,12 +41,13 @@ static void try_at(const char *directory, const char *relative, char **argv) {
 enum outcome sibling_become(const struct address *address, const struct child_found *found,
                             struct trouble *why) {
     char own[4096];
-    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+    ssize_t length;
     char *slash;
     sigset_t mask;
 
     if (!needed(address))
         return DONE;
+    length = readlink("/proc/self/exe", own, sizeof own - 1);
     sigprocmask(SIG_BLOCK, NULL, &mask);
     child_found_restore(found, &mask);
     own[length > 0 ? length : 0] = '\0';

@@ -85,6 +85,14 @@ static bool granted_to_id(const struct local_step *step) {
     return step->ours && strcmp(step->record.grant_id, step->request->id) == 0;
 }
 
+/* Ours, and the holder's own when it is he who asks: another may have been given the same token. */
+static bool is_ours(const struct local_step *step) {
+    const struct request *request = step->request;
+    bool by_holder = request->id && (request->kind == ASK_RENEW || request->kind == ASK_RELEASE);
+
+    return by_holder ? granted_to_id(step) : step->ours;
+}
+
 static enum outcome acquire(struct local_step *step) {
     struct record *record = &step->record;
 
@@ -118,7 +126,7 @@ static enum outcome withdraw(struct local_step *step) {
 }
 
 static enum outcome release(struct local_step *step) {
-    if (!step->ours)
+    if (!is_ours(step))
         return LOST;
     if (step->request->tell)
         record_note_freed(&step->record, step->record.grant_id);
@@ -159,7 +167,7 @@ static enum outcome extend(struct local_step *step) {
 
 /* EXTEND, RESET, RENEW, and RECOVER of what is still ours. */
 static enum outcome prolong(struct local_step *step) {
-    if (!step->ours)
+    if (!is_ours(step))
         return LOST;
     /* Somebody made it endless: there is nothing left to renew, and nothing wrong. */
     if (step->record.expires_ms == 0 && step->request->kind == ASK_RENEW) {

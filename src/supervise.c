@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 
@@ -19,7 +20,10 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
     struct supervised *s = arg;
 
     if (info->ssi_signo == SIGCHLD) {
+        bool stopped = s->child.stopped;
         child_reap(&s->child); /* also what ended of the tree, and came to us */
+        if (s->child.stopped != stopped)
+            guard_show_stopped(s->guard, s->child.stopped);
         return s->child.ended;
     }
     if (info->ssi_signo == GUARD_FRONT_GONE) {
@@ -76,11 +80,12 @@ static bool kept(const struct supervised *s) {
 /* --on-lost=exec: beside stopping the command, and not waited for. */
 static void run_hook(struct supervised *s, const struct trouble *lost) {
     static char sh[] = "sh", c[] = "-c";
-    char *const argv[] = {sh, c, (char *)(uintptr_t)s->wishes->hook, NULL};
+    char *argv[] = {sh, c, NULL, NULL};
     const struct child_place here = {0};
     struct trouble why = {0};
     char pid[24];
 
+    memcpy(&argv[2], &s->wishes->hook, sizeof argv[2]); /* as in execve(2), nobody writes to it */
     snprintf(pid, sizeof pid, "%ld", (long)s->child.pid);
     if (setenv("VLOCK_LOST", lost->text, 1) != 0 || setenv("VLOCK_PID", pid, 1) != 0 ||
         child_start(&s->hook, argv, s->found, &s->loop->mask_found, &here, &why) != DONE)
@@ -167,7 +172,7 @@ static void look_after_the_end(struct supervised *s) {
     if (clock_now_ms() < s->leave_at_ms)
         return;
     tree_names(s->tree, names, sizeof names);
-    say_loud(s->say,
+    say_note(s->say,
              "the command has ended and left behind %s: stopping that too "
              "(--leave-children lets it live)",
              names);

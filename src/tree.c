@@ -19,6 +19,8 @@
 #define NO_PIDFD_MS 1
 
 static void begin(struct tree *tree) {
+    if (tree->how == TREE_UNTRIED)
+        tree_proc_choose(tree);
     tree->self = getpid();
     tree->unknown = tree->how == TREE_BY_WAIT;
     tree->waited = false;
@@ -43,7 +45,7 @@ void tree_init(struct tree *tree) {
     siginfo_t info;
 
     tree->mapped = NULL;
-    tree_list_clear(tree);
+    tree->how = TREE_UNTRIED; /* the lists are cleared when they are needed, too */
     tree->keep = 0;
     tree->refused = tree->spared_count = 0;
     tree->unknown = tree->blind = tree->changed = false;

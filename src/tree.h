@@ -39,7 +39,7 @@
 #define TREE_NEAR   256 /* processes that are listed without a mapping; a power of two */
 #define TREE_SPARED 16
 
-enum tree_how { TREE_BY_CHILDREN, TREE_BY_SCAN, TREE_BY_WAIT };
+enum tree_how { TREE_UNTRIED, TREE_BY_CHILDREN, TREE_BY_SCAN, TREE_BY_WAIT };
 
 /* A process on the list, as last seen. */
 enum tree_state {
