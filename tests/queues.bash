@@ -79,6 +79,18 @@ told() {
 # asked LABEL...: how many answers to their questions these have had since mark_all
 asked() { told 'acquire: verdict' "$@"; }
 
+# stop_them LABEL..., go_on LABEL...: SIGSTOP and SIGCONT, to the guards as well, who do the waiting
+stop_them() { signal_both STOP "$@"; }
+go_on() { signal_both CONT "$@"; }
+signal_both() {
+    local signal=$1 label
+    shift
+    for label; do
+        # shellcheck disable=SC2046 # words
+        kill -"$signal" "${WAITER[$label]}" $(pgrep -P "${WAITER[$label]}")
+    done
+}
+
 # was_served LABEL: it is its turn, or was.
 was_served() { grep -qs "^$1 " served; }
 

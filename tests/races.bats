@@ -169,11 +169,11 @@ answers_or_leaves() {
     take -t 10m "$K"
     for label in 1 2 3 4; do stand "$label" -t 10m; done
     : >hold.3
-    kill -STOP "${WAITER[1]}" "${WAITER[2]}"
+    stop_them 1 2
     gives 0 release --token "$TOKEN" "$K"
     until_true 60 was_served 3
-    kill -CONT "${WAITER[2]}"
-    kill -CONT "${WAITER[1]}"
+    go_on 2
+    go_on 1
     until_true 10 wait_for_it "$K" 3
     order_is 3
     rm hold.3
@@ -185,11 +185,11 @@ answers_or_leaves() {
         rm -f served
         take -t 10m "$K"
         stand 1 -t 10m
-        kill -STOP "${WAITER[1]}"
+        stop_them 1
         gives 0 release --token "$TOKEN" "$K"
         until_true 10 is_free "$K"
         take -n -t 10m "$K"
-        kill -CONT "${WAITER[1]}"
+        go_on 1
         until_true 10 wait_for_it "$K" 1
         [ ! -e served ]
         gives 0 release --token "$TOKEN" "$K"
@@ -200,10 +200,10 @@ answers_or_leaves() {
 @test "the lock is taken from a waiter between its grant and its confirmation: it starts nothing" {
     take -t 10m "$K"
     stand 1
-    kill -STOP "${WAITER[1]}"
+    stop_them 1
     gives 0 release --token "$TOKEN" "$K"
     cli set "$K" foreign >/dev/null
-    kill -CONT "${WAITER[1]}"
+    go_on 1
     until_true 10 wait_for_it "$K" 1
     [ ! -e served ]
     cli del "$K"

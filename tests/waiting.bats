@@ -94,10 +94,10 @@ listen_in() {
     gives 0 -q acquire -t ${LEASE_MS}ms "$K"
     stand 1
     stand 2
-    kill -STOP "${WAITER[1]}" "${WAITER[2]}"
+    stop_them 1 2
     until_true 10 is_free "$K"
     gives 75 acquire -n -t 10m "$K"
-    kill -CONT "${WAITER[1]}" "${WAITER[2]}"
+    go_on 1 2
     all_served 1 2
 }
 
@@ -276,10 +276,10 @@ listen_in() {
     stand 2
     stand 3
     : >hold.2
-    kill -STOP "${WAITER[1]}"
+    stop_them 1
     give_back
     until_true 20 was_served 2 # after 1's claim
-    kill -CONT "${WAITER[1]}"
+    go_on 1
     until_true 10 wait_for_it "$K" 2
     order_is 2
     rm hold.2

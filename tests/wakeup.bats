@@ -214,13 +214,13 @@ PY
     own_server
     take -t 12s "$K"
     stand A
-    kill -STOP "${WAITER[A]}"
+    stop_them A
     gives 0 release --token "$TOKEN" "$K"
     take -t 6s -w 5m "$K"
     over=$(($(date +%s%3N) + $(pttl_of "$K")))
     stop_server
     start_again
-    kill -CONT "${WAITER[A]}"
+    go_on A
     ends 0 "${WAITER[A]}"
     first=$(cut -d' ' -f3 served)
     ((first >= over)) || { echo "$((over - first)) ms too soon" && return 1; }
@@ -238,11 +238,11 @@ served_somehow() {
     own_server --appendonly yes --appendfsync always
     take -t 10m "$K"
     for label in {1..5}; do stand "$label"; done
-    kill -STOP "${WAITER[@]}"
+    stop_them "${!WAITER[@]}"
     stop_server
     start_again --appendonly yes --appendfsync always
     gives 0 release --token "$TOKEN" "$K"
-    kill -CONT "${WAITER[@]}"
+    go_on "${!WAITER[@]}"
     served_somehow {1..5}
 }
 
