@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,6 +23,7 @@
 enum {
     STACK_BYTES = 1 << 20,     /* what a name service may need; only what is used is ever there */
     LOST_PAGE_BYTES = 1 << 16, /* below the stack: a page on every machine */
+    EAR_STACK_BYTES = 8192,
     FROM_TERMINAL = 1
 };
 
@@ -33,7 +36,87 @@ struct post {
     void *arg;
     loop_on_signal *on_signal;
     void *signal_arg;
+    char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
 };
+
+static pid_t start(int (*body)(void *), struct post *post, char *stack_end, int flags) {
+#if SHARES_MEMORY
+    return clone(body, stack_end, CLONE_VM | CLONE_FILES | flags, post);
+#else
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | flags, 0, 0, 0, 0);
+
+    (void)stack_end;
+    if (pid == 0)
+        body(post);
+    return pid;
+#endif
+}
+
+/* ---- the ear ---- */
+
+/* A process that does nothing, in FRONT's process group. A signal that is sent to the whole group
+ * stays pending here: that is how it is told from one that was sent to FRONT alone, and must be
+ * passed on. All signals are blocked before it starts. */
+static int be_ear(void *arg) {
+    const struct post *post = arg;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "lock-ear");
+    if (getppid() != post->guard.front || setpgid(0, guard_group(&post->guard)) != 0)
+        _exit(EXIT_SYSTEM);
+    for (;;)
+        pause();
+}
+
+static void end_ear(struct guard_told *told) {
+    if (told->ear > 0)
+        kill(told->ear, SIGKILL); /* FRONT waits for it */
+}
+
+/* FRONT's child, as GUARD's are the command's tree. */
+static void start_ear(struct post *post) {
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    post->told.ear = start(be_ear, post, post->ear_stack + EAR_STACK_BYTES, CLONE_PARENT | SIGCHLD);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* The signals that wait there, as bits; 0 if that cannot be seen. */
+static unsigned long long ear_hears(pid_t ear) {
+    char path[48], text[4096];
+    ssize_t length;
+    char *at;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)ear);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    at = strstr(text, "\nShdPnd:");
+    return at ? strtoull(at + strlen("\nShdPnd:"), NULL, 16) : 0;
+}
+
+void guard_listen(const struct guard *guard) {
+    if (guard->told->ear == 0 && guard_group(guard) > 0)
+        start_ear(guard->post);
+}
+
+/* kill(2) holds the kernel's list of processes while it goes through a group, and FRONT may have
+ * been quicker than its end: a call that changes that list waits for it. */
+static bool ear_has(const struct guard *guard, int signo) {
+    if (guard->told->ear <= 0)
+        return false;
+    setpgid(0, 0);
+    if (!(ear_hears(guard->told->ear) >> (signo - 1) & 1))
+        return false;
+    end_ear(guard->told);
+    start_ear(guard->post); /* one that has heard nothing yet */
+    return true;
+}
 
 /* ---- GUARD ---- */
 
@@ -65,32 +148,22 @@ static int be_guard(void *arg) {
     prctl(PR_SET_PDEATHSIG, GUARD_FRONT_GONE);
     if (!guard_is_orphan(&post->guard)) { /* else FRONT died before that */
         post->told.status = post->work(&post->guard, post->arg);
+        end_ear(&post->told);
         post->told.ended = true;
     }
     _exit(EXIT_DONE);
-}
-
-static pid_t start(struct post *post, char *stack_end) {
-#if SHARES_MEMORY
-    return clone(be_guard, stack_end, CLONE_VM | CLONE_FILES | SIGCHLD, post);
-#else
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
-
-    (void)stack_end;
-    if (pid == 0)
-        be_guard(post);
-    return pid;
-#endif
 }
 
 bool guard_is_orphan(const struct guard *guard) {
     return getppid() != guard->front;
 }
 
-bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginfo *info) {
-    return info->ssi_code == SI_KERNEL ||
-           (info->ssi_code == SI_QUEUE && info->ssi_pid == (uint32_t)guard->front &&
-            info->ssi_int == FROM_TERMINAL);
+bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo *info) {
+    if (info->ssi_code == SI_KERNEL ||
+        (info->ssi_code == SI_QUEUE && info->ssi_pid == (uint32_t)guard->front &&
+         info->ssi_int == FROM_TERMINAL))
+        return true;
+    return ear_has(guard, (int)info->ssi_signo);
 }
 
 void guard_show_stopped(const struct guard *guard, bool stopped) {
@@ -204,7 +277,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
     room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
     if (room != MAP_FAILED && mprotect(room, LOST_PAGE_BYTES, PROT_NONE) == 0) {
         post = (struct post *)(room + bytes - (sizeof *post + 63) / 64 * 64);
-        *post = (struct post){.guard = {.front = getpid(), .told = &post->told},
+        *post = (struct post){.guard = {.front = getpid(), .told = &post->told, .post = post},
                               .loop = loop,
                               .work = work,
                               .arg = arg,
@@ -212,11 +285,13 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
                               .signal_arg = signal_arg};
         take_stops(loop);
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-        pid = start(post, (char *)post);
+        pid = start(be_guard, post, (char *)post, SIGCHLD);
     }
     if (pid < 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
     attend(before.signals, pid, &post->told);
+    if (post->told.ended && post->told.ear > 0)
+        waitpid(post->told.ear, NULL, 0);
     *loop = before;
     *told = post->told;
     return DONE;

@@ -47,6 +47,7 @@ struct guard_told {
     volatile bool running;       /* the command may run from here on */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
+    volatile pid_t ear;          /* see guard_listen(); 0: not started, -1: could not be */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
 };
 
@@ -55,6 +56,7 @@ struct guard {
     pid_t self;
     pid_t front;
     struct guard_told *told;
+    struct post *post; /* guard.c's */
 };
 
 /* Does the work, in GUARD; what it returns becomes told->status. */
@@ -69,8 +71,14 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
 
-/* True if the terminal sent the signal, to the command's whole process group. */
-bool guard_from_terminal(const struct guard *guard, const struct signalfd_siginfo *info);
+/* Once a run has lasted: makes the ear, a process that does nothing but tell a signal which was
+ * sent to the whole process group, and so has reached the command, from one that was sent to FRONT
+ * alone. */
+void guard_listen(const struct guard *guard);
+
+/* True if the signal went to the command's whole process group: the terminal sent it, or, as far as
+ * there is an ear, somebody else (a shell's `kill %1`). */
+bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo *info);
 
 /* The command stopped, by a signal to it alone (less, a shell's suspend), or was continued: FRONT
  * does the same, where there is a terminal whose shell looks at it. */

@@ -30,10 +30,10 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
         s->orphaned = guard_is_orphan(s->guard);
         return s->orphaned;
     }
-    /* What the terminal sent went to the command's whole process group already. After the command
+    /* What was sent to the whole process group has reached the command already. After the command
      * has ended there is nobody to tell, and giving the lock back must not be stopped: it is
      * bounded anyway, and who stops a service signals the command first and then us. */
-    if (!guard_from_terminal(s->guard, info))
+    if (!guard_all_have_it(s->guard, info))
         child_signal(&s->child, (int)info->ssi_signo);
     return false;
 }
@@ -217,15 +217,18 @@ static bool over(struct supervised *s) {
 
 /* Until there is something to do. */
 static void rest(struct supervised *s) {
+    bool lasts = clock_now_ms() >= s->watch_from_ms;
     int64_t until_ms = other_ms(s);
     struct trouble why = {0};
 
     if (kept(s))
         until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
-    if (kept(s) && clock_now_ms() >= s->watch_from_ms)
+    if (lasts)
+        guard_listen(s->guard);
+    if (kept(s) && lasts)
         lock_watch(s->lock, until_ms, &s->suspect, &why);
     else
-        loop_sleep(s->loop, kept(s) ? clock_earlier(until_ms, s->watch_from_ms) : until_ms);
+        loop_sleep(s->loop, lasts ? until_ms : clock_earlier(until_ms, s->watch_from_ms));
 }
 
 enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why) {
