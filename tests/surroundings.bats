@@ -26,7 +26,7 @@ alike() {
     how=./bare shell "$1"
     status_bare=$status output_bare=$output
     how=./locked shell "$1"
-    prints "$output_bare"
+    diff <(echo "$output_bare") <(echo "$output")
     [ "$status" -eq "$status_bare" ]
     [ "$stderr" = '' ]
     is_free "$K"
@@ -199,7 +199,7 @@ PY
 @test "umask, nice, limits, capabilities and the rest reach CMD untouched" {
     cat >probe <<'SH'
 umask; nice; cat /proc/self/limits /proc/self/oom_score_adj /proc/self/cgroup
-grep -E '^(Umask|Uid|Gid|Groups|Sig...|Cap...|NoNewPrivs|Cpus_allowed|THP|Shd...)' /proc/self/status
+grep -E '^(Umask|Uid|Gid|Groups|Sig(Blk|Ign|Pnd)|ShdPnd|Cap...|NoNewPrivs|Cpus_allowed|THP)' /proc/self/status
 taskset -p $$ | sed 's/.*://'
 SH
     alike '$how sh probe'

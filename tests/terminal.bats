@@ -522,10 +522,13 @@ hides_on_screen() { ! grep -aF "$1" "$TTY/screen"; }
 
 @test "a hangup while waiting ends the wait" {
     take -t 60s "$K"
-    for leader in ./locked 'dash -i'; do
-        # shellcheck disable=SC2086 # a command
-        open_terminal $leader ${leader/dash*/}touch ran
-        [ "$leader" = ./locked ] || enter ./locked touch ran
+    for leader in vlock shell; do
+        if [ $leader = vlock ]; then
+            open_terminal ./locked touch ran
+        else
+            open_terminal
+            enter ./locked touch ran
+        fi
         until_true 10 wait_for_it "$K" 1
         press hangup
         until_true 10 wait_for_it "$K" 0
