@@ -557,6 +557,20 @@ time.sleep(600)'
     [ ! -e F.log ]
 }
 
+@test "TLS files that were named from another directory are found when the keeper connects" {
+    on_server || skip 'there is no server'
+    start_server "$STORE" --tls
+    export VLOCK_URL=valkeys://localhost:$TLS_PORT
+    cp "$CERTS/ca.crt" .
+    script -t 60s --cacert ca.crt --token-file F
+    cli pexpire "$K" 20000 # so that what is renewed can be seen
+    until_true 30 ttl_between "$K" 40000 60000
+    touch end
+    gone
+    is_free "$K"
+    [ ! -e F.log ]
+}
+
 @test "a server that stays away: the keeper tries until the lease is over, says so, and ends" {
     on_server || skip 'there is no server'
     own_server
