@@ -444,7 +444,7 @@ is_below() {
     background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo ready; exec sleep 600'
     vlock_pid=$!
     until_true 10 has out ready
-    guard_pid=$(pgrep -P "$vlock_pid")
+    guard_pid=$(pgrep -P "$vlock_pid" lock-guard)
     kill -STOP "$vlock_pid" "$guard_pid"
     until_true 10 is_free "$K"
     cli set "$K" stranger
