@@ -230,7 +230,7 @@ static int give_back(struct run *run, int status) {
     char text[sizeof why.text + 80];
 
     if (s->lease == LEASE_LOST) { /* perhaps it still is ours: nobody needs to wait for its end */
-        if (!s->gone && s->stage != STAGE_STUCK && run->wishes.on_lost != LOST_WARN)
+        if (!s->gone && s->stage != STAGE_STUCK)
             let_go(run, &on_purpose, &why);
         return EXIT_NOT_OWNED;
     }
@@ -333,7 +333,7 @@ static int mourn(struct run *run, struct tree *tree, const struct guard_told *to
     pid_t pid;
 
     say_loud(say, "its guard was killed (signal %d): %s", told->killed_by,
-             dead ? "the command was stopped"
+             dead ? "nothing of the command is left"
                   : "not all of the command could be stopped, the lock is left to lapse");
     if (!dead || !ours)
         return status;
@@ -371,7 +371,7 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     if (outcome != DONE)
         return context_end(&run.ctx, outcome, &why);
     if (!told.ended)
-        return mourn(&run, &tree, &told);
+        _exit(mourn(&run, &tree, &told)); /* without clean-up, which would walk a broken heap */
     status = told.status;
     if (told.signo == SIGINT)
         ending_die(status, found, &run.ctx.loop);
