@@ -141,6 +141,7 @@ PY
 @test "a signal to the whole process group reaches CMD once" {
     write_starters
     started setsid ./locked ./cmd
+    until_true 10 listening
     for signal in INT TERM HUP QUIT; do
         kill -s $signal -- "-$(<front)"
         until_true 10 eval "grep -qsw $(kill -l $signal) got"
@@ -149,6 +150,17 @@ PY
     touch end
     ends 5 "$STARTED"
     is_free "$K"
+}
+
+@test "SIGKILL to the whole process group: nothing is left, and the lock is given back" {
+    write_starters
+    started setsid ./locked sh -c 'setsid sh -c "echo \$\$ >away; exec sleep 60" &
+        until [ -s away ]; do sleep 0.02; done; ./cmd'
+    kill -KILL -- "-$(<front)"
+    ends 137 "$STARTED"
+    until_true 10 is_over "$(<away)"
+    until_true 10 is_over "$(<id)"
+    until_true 10 is_free "$K"
 }
 
 @test "a signal to vlock reaches CMD once, also one that was sent to both within an instant" {

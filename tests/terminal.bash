@@ -58,7 +58,7 @@ open_terminal() {
         >"$TTY/out" 2>"$TTY/err" 3>&- &
     TERMINAL_PID=$!
     until_true 10 test -e "$TTY/ready"
-    if [ $# -eq 0 ] || [ "$1" = dash ]; then
+    if [ $# -eq 0 ] || [ "$*" = 'dash -i' ]; then
         prompt_is 0
         enter 'ulimit -c 0'
         prompt_is 0
@@ -127,6 +127,9 @@ once_only() {
 got_in_the_end() {
     until_true 10 got_is "$1" || { echo "CMD got $(<got)" && return 1; }
 }
+
+# listening: a run that has lasted is watched for signals to its whole process group
+listening() { pgrep -g "$(<front)" lock-ear >ears; }
 
 # renewed TIMES: watches the lease of $K until it was renewed so often. On a server only: the
 # lease of a local lock does not run out while its holder lives.

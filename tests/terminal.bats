@@ -208,8 +208,8 @@ teardown() {
     prompt_is 148
     cli del "$K"
     until_true 10 is_over "$(<id)"
-    enter 'fg; (exit $?)'
-    prompt_is 79
+    press enter ''
+    shows 'Exit 79'
 }
 
 @test "a CMD that stops itself alone stops the job, as it does without vlock" {
@@ -346,6 +346,7 @@ teardown() {
     enter './locked ./cmd &'
     until_true 10 test -e id
     prompt_is 0
+    until_true 10 listening
     enter 'kill -INT %1'
     prompt_is 0
     once_only 2
@@ -517,6 +518,43 @@ hides_on_screen() { ! grep -aF "$1" "$TTY/screen"; }
     until_true 10 test -e id
     press hangup
     until_true 10 grep -qsx 'exit 129' "$TTY/ended"
+    is_free "$K"
+}
+
+@test "the shell of a stopped job is killed: the job ends, as without vlock" {
+    for how in bare locked; do
+        open_terminal
+        enter ./$how ./cmd '"signal.signal(1, signal.SIG_DFL)"'
+        until_true 10 test -e id
+        press key Z
+        prompt_is 148
+        kill -KILL "$(<"$TTY/leader")"
+        until_true 10 is_over "$(<id)"
+        until_true 10 is_over "$(<front)"
+        close_terminal
+    done
+    until_true 10 is_free "$K"
+}
+
+@test "Ctrl-Z where no shell could continue the job stops nothing, as without vlock" {
+    cat >script <<'SH'
+"$how" ./cmd
+exit $?
+SH
+    for how in ./bare ./locked; do
+        export how
+        for leader in "$how ./cmd" 'dash script'; do
+            # shellcheck disable=SC2086 # a command
+            open_terminal $leader
+            until_true 10 test -e id
+            press key Z
+            shows ^Z
+            once_only ''
+            touch end
+            until_true 10 grep -qsx 'exit 5' "$TTY/ended"
+            close_terminal
+        done
+    done
     is_free "$K"
 }
 
