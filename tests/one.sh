@@ -59,6 +59,7 @@ text=$(awk -v status=$status -v took=$(($(date +%s) - start)) -v count="$results
     /^not ok / { bad = 1; failed++ }
     /^not ok 0 / { plan++ }
     /^# no finding:/ { bad = 0 }
+    /^# soak: / { told = told "\n    " substr($0, 3) }
     !/^(ok|1\.\.)/ && (bad || !planned) { shown = shown "\n    " $0 }
     END {
         if (!planned && !failed && status == 0 && !passed) passed = 1
@@ -71,7 +72,7 @@ text=$(awk -v status=$status -v took=$(($(date +%s) - start)) -v count="$results
         printf "%s %s: %d ok", failed ? "FAILED " : "ok     ", name, passed
         if (failed) printf ", %d not ok", failed
         if (skipped) printf ", %d left out", skipped
-        printf ", %d s%s%s\n", took, note ? ": " note : "", failed ? shown : ""
+        printf ", %d s%s%s%s\n", took, note ? ": " note : "", told, failed ? shown : ""
     }' "$tap")
 printf '%s\n' "$text"
 # xargs stops at 255 only, and counting is run.sh's

@@ -85,7 +85,7 @@ renamed() { cli rename "$K" "$K-elsewhere"; }
 
 @test "a lease that a foreign hand cuts short is renewed at once, and nobody notices" {
     on_server || skip 'no foreign client on the local store'
-    grow -t 10m -- plain
+    grow -t 10m --
     cli pexpire "$K" 5000
     until_true 4 renewed
     touch family/end

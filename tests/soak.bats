@@ -1,0 +1,15 @@
+#!/usr/bin/env bats
+# The soak (soak.sh) in short: vlocks killed, connections cut, a server frozen and started again.
+# Minutes of it: `sh tests/soak.sh 600`.
+
+load helpers
+
+@test "a short soak: no two in one section at once, nothing left behind" {
+    python -c '' # finds $PYTHON
+    run sh "$TESTS/soak.sh" 15 "${SOAK_SEED:-$RANDOM}" 3>&-
+    echo "$output"
+    echo "# ${lines[-1]}" >&3 # the suite shows it
+    [ "$status" -eq 0 ]
+    [[ ${lines[-1]} =~ ^soak:\ ([0-9]+)\ sections\ ran.*\ 0\ overlaps ]]
+    ((BASH_REMATCH[1] > 0))
+}
