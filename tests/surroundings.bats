@@ -11,7 +11,11 @@ export BATS_TEST_NAME_PREFIX
 
 setup_file() { start_store "$(store_of_this_file)"; }
 
-teardown() { [ -z "${SHARED-}" ] || rm -rf "$SHARED"; }
+teardown() {
+    [ -n "${BATS_TEST_COMPLETED-}" ] || show_terminal
+    close_terminal
+    [ -z "${SHARED-}" ] || rm -rf "$SHARED"
+}
 
 # shell TEXT: as bash -c runs it, all signals as usual; ./locked CMD and ./bare CMD are there
 shell() {
@@ -206,6 +210,28 @@ PY
     alike '$PYTHON block.py $how sh -c "kill -KILL \$\$"'
 }
 
+@test "where every signal was found ignored, or blocked, kill -9 of vlock ends CMD as well" {
+    write_starters
+    cat >deaf.py <<'PY'
+import os, signal, sys
+usual = set(range(1, 65)) - {9, 17, 19, 32, 33}
+if sys.argv[1] == "ignored":
+    for number in usual:
+        signal.signal(number, signal.SIG_IGN)
+else:
+    signal.pthread_sigmask(signal.SIG_BLOCK, usual)
+os.execv(sys.argv[2], sys.argv[2:])
+PY
+    for how in ignored blocked; do
+        rm -f id
+        started "$PYTHON" deaf.py $how ./locked ./cmd
+        kill -KILL "$(<front)"
+        ends 137 "$STARTED"
+        until_true 10 is_over "$(<id)"
+        until_true 10 is_free "$K"
+    done
+}
+
 # --- what CMD inherits -------------------------------------------------------------------------
 
 @test "umask, nice, limits, capabilities and the rest reach CMD untouched" {
@@ -361,6 +387,26 @@ first_of() { pgrep -P "$1"; }
         ends $((128 + $(kill -l $signal))) "$STARTED"
         is_free "$K"
     done
+}
+
+@test "as PID 1 at a terminal: Ctrl-C ends CMD, or reaches it once" {
+    need_containers
+    open_terminal "${container[@]}" "$VLOCK_BIN" run "$K" -- \
+        ./cmd 'signal.signal(2, signal.SIG_DFL)'
+    until_true 10 test -e id
+    press key C
+    until_true 10 grep -qsx 'exit 130' "$TTY/ended"
+    close_terminal
+    is_free "$K"
+    open_terminal "${container[@]}" "$VLOCK_BIN" run "$K" -- ./cmd
+    until_true 10 test -e id
+    press key C
+    first_of "$(<"$TTY/leader")" >front
+    once_only 2
+    touch end
+    until_true 10 grep -qsx 'exit 5' "$TTY/ended"
+    close_terminal
+    is_free "$K"
 }
 
 @test "as PID 1: a wait is ended by a signal from outside" {

@@ -286,6 +286,17 @@ teardown() {
     is_free "$K"
 }
 
+@test "a pager at the end of a pipeline reads its keys, and its end ends CMD" {
+    command -v less || skip 'there is no less here'
+    open_terminal
+    enter './locked yes | TERM=vt100 less; (exit ${PIPESTATUS[0]})'
+    until_true 10 is_held "$K"
+    shows :
+    press type q
+    prompt_is 141
+    is_free "$K"
+}
+
 @test "a job in the background that reads the terminal is stopped, as without vlock" {
     open_terminal
     for how in bare locked; do
