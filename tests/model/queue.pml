@@ -10,7 +10,8 @@
  *   the server     Each script is one step (serve): acquire.lua is ask() and join(), which are to
  *                  be read beside it; confirm.lua, withdraw.lua and release.lua have inlines of
  *                  their names; so have hand_over, ring_first, ring_near, first (find_first) and
- *                  let_go of queue.lua. `lock` is NAME, `grant` that field of the fence hash,
+ *                  let_go of queue.lua; swift.lua is release.lua in other words, and as one step
+ *                  the same. `lock` is NAME, `grant` that field of the fence hash,
  *                  `mark` the mark of a withdrawn or re-sent acquire, `score` the sorted set,
  *                  `subs` what PUBSUB NUMSUB counts, `tracks` what CLIENT TRACKING remembers (a
  *                  write ends it, and by NOLOOP the writer is not told).
