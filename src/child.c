@@ -102,11 +102,9 @@ static char **shell_arguments(char *const argv[]) {
     return made;
 }
 
-/* In the child. It must not outlive a parent that dies just now. */
-static void take_place(const struct child_place *place, pid_t parent) {
-    if (place->group > 0)
-        setpgid(0, place->group); /* fails if that group has just died: then it stays in ours */
-    if (place->bound && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
+/* In the child: it must not outlive a parent that dies just now, or ever. */
+static void bind(pid_t parent) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(EXIT_SIGNAL_BASE + SIGKILL);
 }
 
@@ -115,15 +113,15 @@ static void take_place(const struct child_place *place, pid_t parent) {
  * system calls happen and nothing is allocated, and no handler of ours can run: vlock has
  * none. */
 enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
-                         const sigset_t *mask, const struct child_place *place,
-                         struct trouble *why) {
+                         const sigset_t *mask, bool bound, struct trouble *why) {
     char **shell = shell_arguments(argv);
     volatile int error = 0;
     pid_t parent = getpid(), pid = shell ? vfork() : -1;
     int fork_error = errno;
 
     if (pid == 0) {
-        take_place(place, parent);
+        if (bound)
+            bind(parent);
         child_found_restore(found, mask);
         error = search_and_execute(argv, shell);
         _exit(EXIT_NOT_FOUND);
@@ -148,7 +146,7 @@ bool child_reap(struct child *child) {
 
     while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0)
         if (pid == child->pid && !child->ended) {
-            child->stopped = WIFSTOPPED(status);
+            child->stopped = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
             child->ended = WIFEXITED(status) || WIFSIGNALED(status);
             child->status = status;
         }

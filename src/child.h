@@ -21,17 +21,11 @@ struct child_found {
     char **argv;    /* a copy of the arguments, ended by NULL: parsing reorders them */
 };
 
-/* Where the command is to stand. */
-struct child_place {
-    pid_t group; /* the process group it joins; 0 or less: ours */
-    bool bound;  /* it is killed when this process is killed, whatever else becomes of its tree */
-};
-
 struct child {
     pid_t pid; /* 0: none was started */
     bool ended;
-    bool stopped; /* by a signal, and not continued yet */
-    int status;   /* of waitpid(), once ended */
+    int stopped; /* the signal that stopped it, 0: it runs */
+    int status;  /* of waitpid(), once ended */
 };
 
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
@@ -46,10 +40,10 @@ void child_found_free(struct child_found *found);
 void child_found_restore(const struct child_found *found, const sigset_t *mask);
 
 /* Starts argv (looked up in PATH) with the mask it is to have. FAILED/127 not found, /126 cannot
- * be executed, /71 the system has no process left. */
+ * be executed, /71 the system has no process left. `bound`: it is killed when this process is
+ * killed, whatever else becomes of its tree. */
 enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
-                         const sigset_t *mask, const struct child_place *place,
-                         struct trouble *why);
+                         const sigset_t *mask, bool bound, struct trouble *why);
 
 /* Notes whether the command has ended, was stopped or continued, without waiting. Reaps all else
  * that has ended and was ours, or came to be (an orphan, for a subreaper). Returns false once there

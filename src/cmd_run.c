@@ -326,12 +326,14 @@ static void become_release(const struct run *run, const struct guard_told *told)
  * touched. What it had started has come to us. */
 static int mourn(struct run *run, struct tree *tree, const struct guard_told *told) {
     const struct say *say = &run->ctx.say;
-    bool dead = tree_kill(tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
+    bool dead;
     int status = EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
     /* A token that is ours alone can be released whether it was told or not that we have it. */
     bool ours = !run->borrowed && (told->armed || !run->ctx.options->value[OPT_TOKEN]);
     pid_t pid;
 
+    tree_kill_but(tree, GUARD_NAME);
+    dead = tree_kill(tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
     say_loud(say, "its guard was killed (signal %d): %s", told->killed_by,
              dead ? "nothing of the command is left"
                   : "not all of the command could be stopped, the lock is left to lapse");

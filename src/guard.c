@@ -24,7 +24,8 @@ enum {
     STACK_BYTES = 1 << 20,     /* what a name service may need; only what is used is ever there */
     LOST_PAGE_BYTES = 1 << 16, /* below the stack: a page on every machine */
     EAR_STACK_BYTES = 8192,
-    FROM_TERMINAL = 1
+    FROM_TERMINAL = 1, /* to GUARD, with a signal: the terminal sent it */
+    WANTS_EAR = SIGURG /* to FRONT; nothing by itself, and of no meaning to anybody else */
 };
 
 /* One mapping: a hole, GUARD's stack, and at its upper end this. */
@@ -36,6 +37,8 @@ struct post {
     void *arg;
     loop_on_signal *on_signal;
     void *signal_arg;
+    struct trouble why;       /* GUARD could not even begin */
+    volatile bool ear_wanted; /* FRONT was asked for one */
     char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
 };
 
@@ -62,7 +65,7 @@ static int be_ear(void *arg) {
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "lock-ear");
-    if (getppid() != post->guard.front || setpgid(0, guard_group(&post->guard)) != 0)
+    if (getppid() != post->guard.front)
         _exit(EXIT_SYSTEM);
     for (;;)
         pause();
@@ -73,36 +76,44 @@ static void end_ear(struct guard_told *told) {
         kill(told->ear, SIGKILL); /* FRONT waits for it */
 }
 
-/* FRONT's child, as GUARD's are the command's tree. */
+/* In FRONT, who is in the group. */
 static void start_ear(struct post *post) {
     sigset_t all, before;
+    pid_t pid;
 
+    if (post->told.ear > 0 || !post->ear_wanted)
+        return;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    post->told.ear = start(be_ear, post, post->ear_stack + EAR_STACK_BYTES, CLONE_PARENT | SIGCHLD);
+    pid = start(be_ear, post, post->ear_stack + EAR_STACK_BYTES, SIGCHLD);
+    post->told.ear = pid > 0 ? pid : 0;
     sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* The beginning of a file; nothing if it cannot be read. */
+static void read_text(const char *path, char *text, size_t bytes) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, bytes - 1);
+
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = '\0';
 }
 
 /* The signals that wait there, as bits; 0 if that cannot be seen. */
 static unsigned long long ear_hears(pid_t ear) {
     char path[48], text[4096];
-    ssize_t length;
     char *at;
-    int fd;
 
     snprintf(path, sizeof path, "/proc/%ld/status", (long)ear);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[length > 0 ? length : 0] = '\0';
+    read_text(path, text, sizeof text);
     at = strstr(text, "\nShdPnd:");
     return at ? strtoull(at + strlen("\nShdPnd:"), NULL, 16) : 0;
 }
 
 void guard_listen(const struct guard *guard) {
-    if (guard->told->ear == 0 && guard_group(guard) > 0)
-        start_ear(guard->post);
+    if (!guard->post->ear_wanted && !guard_is_orphan(guard))
+        guard->post->ear_wanted = kill(guard->front, WANTS_EAR) == 0;
 }
 
 /* kill(2) holds the kernel's list of processes while it goes through a group, and FRONT may have
@@ -110,11 +121,13 @@ void guard_listen(const struct guard *guard) {
 static bool ear_has(const struct guard *guard, int signo) {
     if (guard->told->ear <= 0)
         return false;
-    setpgid(0, 0);
+    setpgid(0, 0); /* refused to who leads a session, but not before that */
     if (!(ear_hears(guard->told->ear) >> (signo - 1) & 1))
         return false;
     end_ear(guard->told);
-    start_ear(guard->post); /* one that has heard nothing yet */
+    guard->told->ear = 0;
+    guard->post->ear_wanted = false; /* now one that has heard nothing yet */
+    guard_listen(guard);
     return true;
 }
 
@@ -136,19 +149,17 @@ static enum outcome take_signals(struct post *post, struct trouble *why) {
 
 static int be_guard(void *arg) {
     struct post *post = arg;
-    struct trouble why = {0};
 
     post->guard.self = getpid();
-    if (guard_group(&post->guard) != 0)
-        setpgid(0, 0);
-    prctl(PR_SET_NAME, "lock-guard");
+    prctl(PR_SET_NAME, GUARD_NAME);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (take_signals(post, &why) != DONE)
+    if (take_signals(post, &post->why) != DONE) {
+        post->told.ended = true;
         _exit(EXIT_SYSTEM);
+    }
     prctl(PR_SET_PDEATHSIG, GUARD_FRONT_GONE);
     if (!guard_is_orphan(&post->guard)) { /* else FRONT died before that */
         post->told.status = post->work(&post->guard, post->arg);
-        end_ear(&post->told);
         post->told.ended = true;
     }
     _exit(EXIT_DONE);
@@ -166,18 +177,29 @@ bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo 
     return ear_has(guard, (int)info->ssi_signo);
 }
 
-void guard_show_stopped(const struct guard *guard, bool stopped) {
-    int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-
-    if (terminal < 0)
-        return;
-    close(terminal);
-    if (!guard_is_orphan(guard))
-        kill(guard->front, stopped ? SIGSTOP : SIGCONT);
+void guard_withdraw(void) {
+    setsid();
 }
 
-pid_t guard_group(const struct guard *guard) {
-    return getpgid(guard->front);
+/* Whether FRONT's session has a terminal: the fifth field behind the name in /proc/PID/stat. */
+static bool has_terminal(pid_t front) {
+    char path[48], text[512];
+    unsigned long long number = 0;
+    char *at;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)front);
+    read_text(path, text, sizeof text);
+    at = strrchr(text, ')');
+    for (int field = 0; at && field < 5; field++)
+        at = strchr(at + 1, ' ');
+    if (at)
+        number = strtoull(at + 1, NULL, 10);
+    return number != 0;
+}
+
+void guard_show_stopped(const struct guard *guard, int signo) {
+    if (!guard_is_orphan(guard) && has_terminal(guard->front))
+        kill(guard->front, signo ? signo : SIGCONT);
 }
 
 /* ---- FRONT ---- */
@@ -232,20 +254,23 @@ static void stop(pid_t guard, const struct guard_told *told) {
         kill(guard, SIGCONT);
 }
 
-static void take_stops(const struct loop *loop) {
+/* What FRONT takes besides: Ctrl-Z, unless it is ignored, and GUARD's word. */
+static void take_more(const struct loop *loop) {
     struct sigaction found;
     sigset_t set = loop->taken;
 
-    if (sigaction(SIGTSTP, NULL, &found) != 0 || found.sa_handler == SIG_IGN)
-        return;
-    sigaddset(&set, SIGTSTP);
+    sigaddset(&set, WANTS_EAR);
+    if (sigaction(SIGTSTP, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGTSTP);
     if (signalfd(loop->signals, &set, SFD_CLOEXEC | SFD_NONBLOCK) >= 0)
         sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 /* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
  * until there is none left would be a failing call. */
-static void attend(int signals, pid_t guard, struct guard_told *told) {
+static void attend(int signals, pid_t guard, struct post *post) {
+    struct guard_told *told = &post->told;
+
     for (;;) {
         struct pollfd fd = {.fd = signals, .events = POLLIN};
         struct signalfd_siginfo info;
@@ -254,6 +279,8 @@ static void attend(int signals, pid_t guard, struct guard_told *told) {
             continue;
         if (info.ssi_signo == SIGTSTP)
             stop(guard, told);
+        else if (info.ssi_signo == WANTS_EAR)
+            start_ear(post);
         else if (info.ssi_signo != SIGCHLD)
             pass_on(guard, &info);
         else if (reap(guard, told))
@@ -283,16 +310,19 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
                               .arg = arg,
                               .on_signal = on_signal,
                               .signal_arg = signal_arg};
-        take_stops(loop);
+        take_more(loop);
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         pid = start(be_guard, post, (char *)post, SIGCHLD);
     }
     if (pid < 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
-    attend(before.signals, pid, &post->told);
-    if (post->told.ended && post->told.ear > 0)
+    attend(before.signals, pid, post);
+    if (post->told.ear > 0) {
+        kill(post->told.ear, SIGKILL);
         waitpid(post->told.ear, NULL, 0);
+    }
     *loop = before;
     *told = post->told;
-    return DONE;
+    *why = post->why;
+    return *why->text ? FAILED : DONE;
 }

@@ -14,8 +14,10 @@
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
- * stopped job. (Before there is a command, it stops GUARD as well.) GUARD is in a group of its own,
- * where no terminal and no `kill -- -GROUP` reaches it, and goes on renewing.
+ * stopped job. (Before there is a command, it stops GUARD as well.) Once the command has started,
+ * GUARD has a session of its own, where no terminal and no `kill -- -GROUP` reaches it, and goes on
+ * renewing. It must not be in another group of the same session: the kernel would take it for a
+ * shell that can continue the command's group when that is stopped.
  *
  * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
  * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
@@ -39,6 +41,9 @@
 /* What GUARD sees when FRONT has been killed. */
 enum { GUARD_FRONT_GONE = SIGPWR };
 
+/* What GUARD is called (/proc/PID/comm). */
+#define GUARD_NAME "lock-guard"
+
 /* What GUARD leaves for FRONT, in shared memory. */
 struct guard_told {
     volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
@@ -47,7 +52,7 @@ struct guard_told {
     volatile bool running;       /* the command may run from here on */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
-    volatile pid_t ear;          /* see guard_listen(); 0: not started, -1: could not be */
+    volatile pid_t ear;          /* see guard_listen(); 0: there is none */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
 };
 
@@ -71,21 +76,20 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
 
-/* Once a run has lasted: makes the ear, a process that does nothing but tell a signal which was
- * sent to the whole process group, and so has reached the command, from one that was sent to FRONT
- * alone. */
+/* The command has been started: GUARD leaves its session and group. */
+void guard_withdraw(void);
+
+/* Once a run has lasted: has FRONT make the ear, a process that does nothing but tell a signal
+ * which was sent to the whole process group, and so has reached the command, from one that was sent
+ * to FRONT alone. */
 void guard_listen(const struct guard *guard);
 
 /* True if the signal went to the command's whole process group: the terminal sent it, or, as far as
  * there is an ear, somebody else (a shell's `kill %1`). */
 bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo *info);
 
-/* The command stopped, by a signal to it alone (less, a shell's suspend), or was continued: FRONT
- * does the same, where there is a terminal whose shell looks at it. */
-void guard_show_stopped(const struct guard *guard, bool stopped);
-
-/* FRONT's process group, the command's to be; 0: it has no name here (its leader is outside of our
- * pid namespace), and GUARD has stayed in it, too. */
-pid_t guard_group(const struct guard *guard);
+/* The command was stopped by `signo`, perhaps alone (less, a shell's suspend), or continued (0):
+ * the same is done to FRONT, where there is a terminal, whose shell looks at it. */
+void guard_show_stopped(const struct guard *guard, int signo);
 
 #endif

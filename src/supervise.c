@@ -20,7 +20,7 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
     struct supervised *s = arg;
 
     if (info->ssi_signo == SIGCHLD) {
-        bool stopped = s->child.stopped;
+        int stopped = s->child.stopped;
         child_reap(&s->child); /* also what ended of the tree, and came to us */
         if (s->child.stopped != stopped)
             guard_show_stopped(s->guard, s->child.stopped);
@@ -48,6 +48,9 @@ static bool tree_is_there(struct supervised *s) {
 }
 
 static void kill_tree(struct supervised *s) {
+    /* A vlock within the command has a guard that gives its lock back. */
+    if (s->orphaned)
+        tree_kill_but(s->tree, GUARD_NAME);
     s->stage = tree_kill(s->tree, clock_after(clock_now_ms(), KILLED_WITHIN_MS)) ? STAGE_KILLED
                                                                                  : STAGE_STUCK;
     child_reap(&s->child);
@@ -62,8 +65,10 @@ static void stop_tree(struct supervised *s, int64_t kill_at_ms) {
     s->stage = STAGE_STOPPING;
     s->kill_at_ms = s->wishes->signo == SIGKILL ? clock_now_ms() : kill_at_ms;
     if (clock_now_ms() >= s->kill_at_ms)
-        return; /* no time for that */
+        return;                /* no time for that */
+    s->tree->but = GUARD_NAME; /* it passes on what its own FRONT gets */
     tree_signal(s->tree, s->wishes->signo);
+    s->tree->but = NULL;
     tree_signal(s->tree, SIGCONT);
 }
 
@@ -81,14 +86,13 @@ static bool kept(const struct supervised *s) {
 static void run_hook(struct supervised *s, const struct trouble *lost) {
     static char sh[] = "sh", c[] = "-c";
     char *argv[] = {sh, c, NULL, NULL};
-    const struct child_place here = {0};
     struct trouble why = {0};
     char pid[24];
 
     memcpy(&argv[2], &s->wishes->hook, sizeof argv[2]); /* as in execve(2), nobody writes to it */
     snprintf(pid, sizeof pid, "%ld", (long)s->child.pid);
     if (setenv("VLOCK_LOST", lost->text, 1) != 0 || setenv("VLOCK_PID", pid, 1) != 0 ||
-        child_start(&s->hook, argv, s->found, &s->loop->mask_found, &here, &why) != DONE)
+        child_start(&s->hook, argv, s->found, &s->loop->mask_found, false, &why) != DONE)
         say_loud(s->say, "the --on-lost command could not be started: %s", why.text);
     else
         tree_spare(s->tree, s->hook.pid);
@@ -232,12 +236,12 @@ static void rest(struct supervised *s) {
 }
 
 enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why) {
-    const struct child_place place = {.group = guard_group(s->guard), .bound = true};
     enum outcome outcome;
     int64_t now_ms;
 
     tree_init(s->tree);
-    outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, &place, why);
+    outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
+    guard_withdraw();
     now_ms = clock_now_ms();
     s->tree->keep = s->child.pid;
     s->end_at_ms = clock_after(now_ms, s->wishes->max_runtime_ms);

@@ -14,6 +14,8 @@
 
 #define LOOKS       64 /* at a tree that changes all the time, before something is done */
 #define SLICE_MS    50 /* how long one process is waited for, before all are looked at again */
+#define AGAIN_MS    5
+#define OTHERS_MS   200
 #define NAMED       3
 #define TICK_MS     10 /* USER_HZ is 100 wherever Linux runs */
 #define NO_PIDFD_MS 1
@@ -47,6 +49,8 @@ void tree_init(struct tree *tree) {
     tree->mapped = NULL;
     tree->how = TREE_UNTRIED; /* the lists are cleared when they are needed, too */
     tree->keep = 0;
+    tree->but = NULL;
+    tree->left = 0;
     tree->refused = tree->spared_count = 0;
     tree->unknown = tree->blind = tree->changed = false;
     tree->since_ticks = 0;
@@ -97,9 +101,13 @@ static void send_one(struct tree *tree, struct tree_member *member, int signo, u
 
     if (!tree_walk_open(tree, member, &dir, &sight))
         return;
-    sent = tree_walk_send(member, dir, signo);
-    *reached += sent > 0;
-    tree->refused += sent < 0;
+    if (tree->but && strcmp(sight.comm, tree->but) == 0) {
+        tree->left++;
+    } else {
+        sent = tree_walk_send(member, dir, signo);
+        *reached += sent > 0;
+        tree->refused += sent < 0;
+    }
     if (dir >= 0)
         close(dir);
 }
@@ -109,7 +117,7 @@ unsigned tree_signal(struct tree *tree, int signo) {
     unsigned reached = 0;
 
     begin(tree);
-    tree->refused = 0;
+    tree->refused = tree->left = 0;
     gather(tree, 0, CLOCK_NEVER);
     for (unsigned i = 0; i < tree->count; i++)
         send_one(tree, &tree->members[i], signo, &reached);
@@ -233,6 +241,18 @@ static size_t add_number(char *out, size_t bytes, size_t used, unsigned number) 
         digits[--at] = (char)('0' + number % 10);
     while (number /= 10);
     return add_text(out, bytes, used, digits + at);
+}
+
+void tree_kill_but(struct tree *tree, const char *name) {
+    int64_t until_ms = clock_now_ms() + OTHERS_MS;
+
+    tree->but = name;
+    do {
+        tree_signal(tree, SIGKILL);
+        if (tree->left)
+            poll(NULL, 0, AGAIN_MS);
+    } while (tree->left && clock_now_ms() < until_ms);
+    tree->but = NULL;
 }
 
 void tree_names(const struct tree *tree, char *out, size_t bytes) {

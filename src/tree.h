@@ -63,6 +63,8 @@ struct tree_member {
 struct tree {
     pid_t keep;       /* our child whose status the caller wants itself: signalled as all are,
                          never waited for. 0: none. Set it after tree_init(). */
+    const char *but;  /* tree_signal() leaves out who goes by this name; NULL: nobody */
+    unsigned left;    /* how many those were, in the last call */
     unsigned refused; /* how many might not be signalled (EPERM), in the last call that did */
     bool unknown;     /* there may be more than was found, in the last call */
     enum tree_how how;
@@ -110,6 +112,11 @@ bool tree_lives(struct tree *tree);
  * False if anything lives at `deadline_ms` (CLOCK_BOOTTIME): it may not be signalled, or does
  * not come out of the kernel. Kills once even if the deadline has passed. */
 bool tree_kill(struct tree *tree, int64_t deadline_ms);
+
+/* Kills all descendants but those that go by this name, which see to themselves when what they look
+ * after is gone: waits until they are gone too, a fifth of a second at most. tree_kill() has the
+ * rest. */
+void tree_kill_but(struct tree *tree, const char *name);
 
 /* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",
  * without control characters, cut at the end if need be; the empty string if none does. */
