@@ -29,7 +29,10 @@
 #include "tree.h"
 #include "wishes.h"
 
-enum { MOURNED_WITHIN_MS = 5000 };
+enum {
+    MOURNED_WITHIN_MS = 5000,
+    MOST_OWN_FDS = 1024 /* ours are the lowest that were free */
+};
 
 struct run {
     struct context ctx;
@@ -339,6 +342,9 @@ static int mourn(struct run *run, struct tree *tree, const struct guard_told *to
                   : "not all of the command could be stopped, the lock is left to lapse");
     if (!dead || !ours)
         return status;
+    /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
+    for (int fd = 3; fd < MOST_OWN_FDS; fd++)
+        close(fd);
     pid = vfork();
     if (pid == 0) {
         become_release(run, told);
