@@ -452,7 +452,7 @@ drain() {
     cli del "$(beside "$K" fence)"
     rm hold.1
     until_true 10 was_served 3
-    cli pexpire "$K" 1 # and the run has lost it
+    cli pexpire "$K" 0 # and the run has lost it: with 1 it might hear of it, and renew it, in time
     until_true 10 was_served 5
     cli flushall
     for label in 1 2 4 6 7 8 9; do
