@@ -368,6 +368,7 @@ teardown() {
     enter 'kill -INT %1'
     prompt_is 0
     once_only 2
+    until_true 10 listening
     kill -TERM -- "-$(<front)"
     once_only '2 10 12 15'
     enter 'wait %1'
