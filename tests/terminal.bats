@@ -65,6 +65,23 @@ teardown() {
     is_free "$K"
 }
 
+@test "after Ctrl-C, a signal to vlock alone still reaches CMD" {
+    open_terminal
+    enter ./locked ./cmd
+    until_true 10 test -e id
+    until_true 10 listening
+    press key C
+    once_only 2
+    kill -INT "$(<front)"
+    got_in_the_end '2 10 12 2'
+    press size 40 100
+    got_in_the_end '2 10 12 2 28'
+    kill -WINCH "$(<front)"
+    got_in_the_end '2 10 12 2 28 28'
+    touch end
+    prompt_is 5
+}
+
 @test "Ctrl-\\ ends CMD, or reaches it once" {
     open_terminal
     enter ./locked sh -c "'touch ready; exec sleep 60'"
