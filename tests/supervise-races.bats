@@ -57,9 +57,9 @@ killed_in_turn() {
 
 sleeps() { grep -q '^State:.*sleeping' "/proc/$1/status"; }
 
-# Three that go on starting others, in sessions of their own, until there is no file `grow`.
+# Two that go on starting others, in sessions of their own, until there is no file `grow`.
 GROWS='grows() { while [ -e grow ]; do (setsid sh -c "trap \"\" TERM; sleep 300" &); done; }
-    grows & grows & : >there; grows; sleep 300'
+    grows & : >there; grows; sleep 300'
 
 @test "a family that grows all the time is stopped when the lock is lost" {
     : >grow
