@@ -241,7 +241,8 @@ PY
 @test "umask, nice, limits, capabilities and the rest reach CMD untouched" {
     cat >probe <<'SH'
 umask; nice; cat /proc/self/limits /proc/self/oom_score_adj /proc/self/cgroup
-grep -E '^(Umask|Uid|Gid|Groups|Sig(Blk|Ign|Pnd)|ShdPnd|Cap...|NoNewPrivs|Cpus_allowed|THP)' /proc/self/status
+grep -E '^(Umask|Uid|Gid|Groups|Sig(Blk|Ign|Pnd)|ShdPnd|Cap...|NoNewPrivs|Cpus_allowed|THP)' \
+    /proc/self/status
 taskset -p $$ | sed 's/.*://'
 SH
     alike '$how sh probe'
