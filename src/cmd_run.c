@@ -281,9 +281,11 @@ static int finish(struct run *run, const struct guard *guard) {
 static int guard_work_of(const struct guard *guard, void *arg) {
     struct run *run = arg;
     struct trouble why = {0};
-    enum outcome outcome = take(run, guard, &why);
+    enum outcome outcome;
     int status;
 
+    tree_init(run->tree);
+    outcome = take(run, guard, &why);
     if (outcome == DONE)
         outcome = start(run, guard, &why);
     if (outcome != DONE) {

@@ -24,6 +24,8 @@ enum {
     STACK_BYTES = 1 << 20,     /* what a name service may need; only what is used is ever there */
     LOST_PAGE_BYTES = 1 << 16, /* below the stack: a page on every machine */
     EAR_STACK_BYTES = 8192,
+    EAR_LOOKS = 100,
+    SIGNALS = 65,
     FROM_TERMINAL = 1, /* to GUARD, with a signal: the terminal sent it */
     WANTS_EAR = SIGURG /* to FRONT; nothing by itself, and of no meaning to anybody else */
 };
@@ -37,8 +39,10 @@ struct post {
     void *arg;
     loop_on_signal *on_signal;
     void *signal_arg;
-    struct trouble why;       /* GUARD could not even begin */
-    volatile bool ear_wanted; /* FRONT was asked for one */
+    struct trouble why;               /* GUARD could not even begin */
+    volatile bool ear_wanted;         /* FRONT was asked for one */
+    volatile unsigned heard[SIGNALS]; /* how often the ear got each signal */
+    unsigned seen[SIGNALS];           /* ... and how many of those FRONT has passed on */
     char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
 };
 
@@ -57,23 +61,24 @@ static pid_t start(int (*body)(void *), struct post *post, char *stack_end, int 
 
 /* ---- the ear ---- */
 
-/* A process that does nothing, in FRONT's process group. A signal that is sent to the whole group
- * stays pending here: that is how it is told from one that was sent to FRONT alone, and must be
- * passed on. All signals are blocked before it starts. */
+/* A process that does nothing, in FRONT's process group, but count the signals that it gets: those
+ * were sent to the whole group. So they are told from those to FRONT alone, which must be passed
+ * on. All signals are blocked before it starts. */
 static int be_ear(void *arg) {
-    const struct post *post = arg;
+    struct post *post = arg;
+    struct signalfd_siginfo info;
+    sigset_t all;
+    int signals;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "lock-ear");
+    sigfillset(&all);
+    signals = signalfd(-1, &all, SFD_CLOEXEC);
     if (getppid() != post->guard.front)
         _exit(EXIT_SYSTEM);
-    for (;;)
-        pause();
-}
-
-static void end_ear(struct guard_told *told) {
-    if (told->ear > 0)
-        kill(told->ear, SIGKILL); /* FRONT waits for it */
+    while (signals >= 0 && read(signals, &info, sizeof info) == sizeof info)
+        post->heard[info.ssi_signo % SIGNALS]++;
+    _exit(EXIT_SYSTEM);
 }
 
 /* In FRONT, who is in the group. */
@@ -117,17 +122,22 @@ void guard_listen(const struct guard *guard) {
 }
 
 /* kill(2) holds the kernel's list of processes while it goes through a group, and FRONT may have
- * been quicker than its end: a call that changes that list waits for it. */
-static bool ear_has(const struct guard *guard, int signo) {
-    if (guard->told->ear <= 0)
+ * been quicker than its end: a call that changes that list waits for it. The ear may be slower than
+ * we: what is pending there will be counted. */
+static bool ear_has(const struct guard *guard, unsigned signo) {
+    struct post *post = guard->post;
+
+    if (post->told.ear <= 0 || signo >= SIGNALS)
         return false;
     setpgid(0, 0); /* refused to who leads a session, but not before that */
-    if (!(ear_hears(guard->told->ear) >> (signo - 1) & 1))
-        return false;
-    end_ear(guard->told);
-    guard->told->ear = 0;
-    guard->post->ear_wanted = false; /* now one that has heard nothing yet */
-    guard_listen(guard);
+    for (int looks = 0; looks < EAR_LOOKS && post->heard[signo] == post->seen[signo]; looks++) {
+        bool pending = ear_hears(post->told.ear) >> (signo - 1) & 1;
+        if (!pending && post->heard[signo] == post->seen[signo])
+            return false;
+        if (pending)
+            poll(NULL, 0, 1);
+    }
+    post->seen[signo]++;
     return true;
 }
 
@@ -174,7 +184,7 @@ bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo 
         (info->ssi_code == SI_QUEUE && info->ssi_pid == (uint32_t)guard->front &&
          info->ssi_int == FROM_TERMINAL))
         return true;
-    return ear_has(guard, (int)info->ssi_signo);
+    return ear_has(guard, info->ssi_signo);
 }
 
 void guard_withdraw(void) {

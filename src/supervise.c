@@ -239,7 +239,6 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
     enum outcome outcome;
     int64_t now_ms;
 
-    tree_init(s->tree);
     outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
     guard_withdraw();
     now_ms = clock_now_ms();

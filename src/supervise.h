@@ -41,7 +41,7 @@ struct supervised {
     const struct wishes *wishes;
     const struct guard *guard;
     const struct child_found *found;
-    struct tree *tree; /* room for it; not in here, as it is large and seldom touched */
+    struct tree *tree; /* after tree_init(); not in here, as it is large and seldom touched */
     enum lease_state lease;
     /* what came of it */
     struct child child;
