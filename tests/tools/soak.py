@@ -133,8 +133,8 @@ class Crowd:
             self.run(rand.choice(NAMES), deed, seconds, rand.choice([0, 0.02, 0.1, 0.3, 1.0]))
 
     def run(self, name, deed, seconds, after):
-        command = ["setpriv", "--pdeathsig", "KILL", VLOCK, "-q", "-u", self.url, "run", "-w", "20s",
-                   "-t", f"{TTL}s", "--kill-after", "200ms", name, "--",
+        command = ["setpriv", "--pdeathsig", "KILL", VLOCK, "-q", "-u", self.url, "run", "-w",
+                   "20s", "-t", f"{TTL}s", "--kill-after", "200ms", name, "--",
                    "sh", SECTION, self.dir, name, str(seconds), deed]
         mark = dict([MARK.split("=")])
         it = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
