@@ -108,7 +108,7 @@ class Crowd:
         for name in NAMES:
             self.write(name + ".count", "0\n")
         rand = random.Random(f"{SEED} {store}")
-        self.threads = [threading.Thread(target=self.work, args=(rand.random(),))
+        self.threads = [threading.Thread(target=self.work, args=(rand.random(),), daemon=True)
                         for _ in range(WORKERS // 2)]
         for thread in self.threads:
             thread.start()
@@ -258,7 +258,6 @@ def main():
     server.process.wait()
     for text in troubles:
         print("soak:", text)
-    shutil.rmtree(DIR, ignore_errors=True)
     print("soak: ends:", ", ".join(f"{n} x {k[7:]}" for k, n in sorted(done.items())
                                    if k.startswith("status ")))
     print(f"soak: {done['local'] + done['server']} sections ran ({done['local']} local, "
@@ -269,4 +268,9 @@ def main():
     sys.exit(1 if troubles or not done["local"] or not done["server"] else 0)
 
 
-main()
+# Whoever stops it stops all of it: the vlocks die with their threads, and stop what they started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+try:
+    main()
+finally:
+    shutil.rmtree(DIR, ignore_errors=True)
