@@ -4,7 +4,7 @@
  *     GUARD   TAKING --> the command runs (supervise.h) --> the lock is given back
  *
  * What can be lost at each instant: FRONT is killed while GUARD waits: the place in the queue is
- * given up; later: GUARD ends everything. GUARD is killed: FRONT does, see mourn(). A signal that
+ * given up; later: GUARD ends everything. GUARD is killed: FRONT does, see estate.h. A signal that
  * comes before the command runs ends the wait. */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 #include "context.h"
 #include "duration.h"
 #include "ending.h"
+#include "estate.h"
 #include "guard.h"
 #include "held.h"
 #include "holder.h"
@@ -29,10 +30,7 @@
 #include "tree.h"
 #include "wishes.h"
 
-enum {
-    MOURNED_WITHIN_MS = 5000,
-    MOST_OWN_FDS = 1024 /* ours are the lowest that were free */
-};
+enum { TRY_MS = 100 };
 
 struct run {
     struct context ctx;
@@ -78,16 +76,24 @@ static bool set_options(const struct options *options) {
     return done;
 }
 
-/* All but what the grant brings: before that, where a hand-over does not wait for it. */
-static enum outcome set_environment(const struct run *run, struct trouble *why) {
-    const struct lock *lock = &run->take.lock;
+/* With --reenter, the TTL is that of the command around us, where that is known. */
+static bool set_ttl(const struct run *run) {
+    const char *name = getenv("VLOCK_NAME"), *token = getenv("VLOCK_TOKEN");
     char ttl[DURATION_TEXT_BYTES] = "none";
 
-    if (lock->ttl_ms != TTL_NONE)
-        duration_format(ttl, lock->ttl_ms);
-    if (!set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", run->ctx.token) ||
-        !set("VLOCK_TTL", ttl) || unsetenv("VLOCK_TOKEN_FILE") != 0 ||
-        !set_options(run->ctx.options))
+    if (run->borrowed)
+        return (name && strcmp(name, run->ctx.name) == 0 && token &&
+                strcmp(token, run->ctx.token) == 0) ||
+               unsetenv("VLOCK_TTL") == 0;
+    if (run->take.lock.ttl_ms != TTL_NONE)
+        duration_format(ttl, run->take.lock.ttl_ms);
+    return set("VLOCK_TTL", ttl);
+}
+
+/* All but what the grant brings: before that, where a hand-over does not wait for it. */
+static enum outcome set_environment(const struct run *run, struct trouble *why) {
+    if (!set_ttl(run) || !set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", run->ctx.token) ||
+        unsetenv("VLOCK_TOKEN_FILE") != 0 || !set_options(run->ctx.options))
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot set up the command's environment: %s",
                            strerror(errno));
     return DONE;
@@ -125,9 +131,6 @@ static enum outcome settle(struct run *run, struct trouble *why) {
     if (outcome != DONE)
         return outcome;
     borrow(run);
-    /* Whatever becomes of us, the lock is to stay for that long. */
-    if (run->wishes.hold_for_ms > lock->ttl_ms)
-        lock->ttl_ms = run->wishes.hold_for_ms;
     lock->lease.kill_after_ms = run->wishes.kill_after_ms;
     lock->alive = true;
     return set_environment(run, why);
@@ -150,14 +153,29 @@ static enum outcome look_at_borrowed(struct run *run, struct trouble *why) {
     return outcome;
 }
 
+/* --hold-for: whatever becomes of us, the lock is to stay for that long, so it is taken with that
+ * time to live. From then on it is renewed as ever, which does not shorten it. */
+static enum outcome take_own(struct run *run, struct trouble *why) {
+    struct lock *lock = &run->take.lock;
+    int64_t ttl_ms = lock->ttl_ms;
+    enum outcome outcome;
+
+    if (run->wishes.hold_for_ms > ttl_ms)
+        lock->ttl_ms = run->wishes.hold_for_ms;
+    outcome = take_lock(&run->take, &run->ctx, why);
+    if (outcome != DONE || !run->wishes.hold_for_ms)
+        return outcome;
+    run->hold_until = clock_after(clock_now_ms(), run->wishes.hold_for_ms);
+    lock->ttl_ms = lock->lease.ttl_ms = ttl_ms;
+    lock->lease.renew_at_ms = clock_after(clock_now_ms(), ttl_ms / 3);
+    return DONE;
+}
+
 static enum outcome take(struct run *run, const struct guard *guard, struct trouble *why) {
-    enum outcome outcome =
-        run->borrowed ? look_at_borrowed(run, why) : take_lock(&run->take, &run->ctx, why);
+    enum outcome outcome = run->borrowed ? look_at_borrowed(run, why) : take_own(run, why);
 
     if (outcome != DONE || run->borrowed)
         return outcome;
-    if (run->wishes.hold_for_ms)
-        run->hold_until = clock_after(clock_now_ms(), run->wishes.hold_for_ms);
     guard->told->hold_until = run->hold_until;
     guard->told->armed = true;
     return DONE;
@@ -217,11 +235,15 @@ static void say_kept(const struct run *run, const char *reason) {
 static enum outcome let_go(struct run *run, bool *on_purpose, struct trouble *why) {
     struct lock *lock = &run->take.lock;
     int64_t until_ms = context_deadline(&run->ctx), left_ms = run->hold_until - clock_now_ms();
+    int64_t lapses_in_ms = lock->lease.ends_ms - clock_now_ms();
 
     if (run->hold_until && left_ms > 0)
         return lock_leave(lock, left_ms, until_ms, on_purpose, why);
-    if (run->supervised.lease == LEASE_LOST)
-        until_ms = clock_earlier(until_ms, lock->lease.ends_ms);
+    /* Once it has lapsed there is nothing to give back. But it is tried. */
+    if (lock->lease.ends_ms != CLOCK_NEVER)
+        until_ms =
+            clock_earlier(until_ms, clock_after(clock_now_ms(),
+                                                lapses_in_ms > TRY_MS ? lapses_in_ms : TRY_MS));
     return lock_release(lock, until_ms, on_purpose, why);
 }
 
@@ -299,74 +321,49 @@ static int guard_work_of(const struct guard *guard, void *arg) {
     return status;
 }
 
-/* Becomes the vlock that gives the lock back, or leaves it for as long as --hold-for says. The
- * token stands in the environment. */
-static void become_release(const struct run *run, const struct guard_told *told) {
-    int64_t left_ms = told->hold_until - clock_now_ms();
-    bool holds = told->hold_until && left_ms > 0;
-    const char *argv[16] = {"vlock", "-q"};
-    char *words[16], ttl[32];
-    unsigned argc = 2;
-
-    if (run->ctx.options->value[OPT_INSECURE])
-        argv[argc++] = "--insecure";
-    if (!run->ctx.store_named) {
-        argv[argc++] = "-u";
-        argv[argc++] = "local:";
-    }
-    argv[argc++] = holds ? "reacquire" : "release";
-    argv[argc++] = holds ? "-t" : "--if-held";
-    if (holds) {
-        snprintf(ttl, sizeof ttl, "%lldms", (long long)left_ms);
-        argv[argc++] = ttl;
-    }
-    argv[argc++] = "--";
-    argv[argc++] = run->ctx.name;
-    argv[argc] = NULL;
-    memcpy(words, argv, sizeof words); /* as in execve(2), nobody writes to them */
-    execve("/proc/self/exe", words, environ);
+/* In FRONT, at the end of all. */
+static int conclude(struct estate *estate, const struct guard_told *told,
+                    const struct child_found *found, const struct loop *loop) {
+    if (!told->ended)
+        _exit(estate_settle(estate, told)); /* without clean-up, which would walk a broken heap */
+    if (told->signo == SIGINT)
+        ending_die(told->status, found, loop);
+    /* Nothing is closed or freed: the kernel does that, in one go, and at once. */
+    return told->status;
 }
 
-/* In FRONT: GUARD was killed, in the middle of whatever it did; its heap is ours, and not to be
- * touched. What it had started has come to us. */
-static int mourn(struct run *run, struct tree *tree, const struct guard_told *told) {
-    const struct say *say = &run->ctx.say;
-    bool dead;
-    int status = EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
-    /* A token that is ours alone can be released whether it was told or not that we have it. */
-    bool ours = !run->borrowed && (told->armed || !run->ctx.options->value[OPT_TOKEN]);
-    pid_t pid;
+bool cmd_run_resume(const struct child_found *found, int *status) {
+    struct guard_told told;
+    struct estate *estate = guard_resume(&told);
+    struct loop loop;
 
-    tree_kill_but(tree, GUARD_NAME);
-    dead = tree_kill(tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
-    say_loud(say, "its guard was killed (signal %d): %s", told->killed_by,
-             dead ? "nothing of the command is left"
-                  : "not all of the command could be stopped, the lock is left to lapse");
-    if (!dead || !ours)
-        return status;
-    /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
-    for (int fd = 3; fd < MOST_OWN_FDS; fd++)
-        close(fd);
-    pid = vfork();
-    if (pid == 0) {
-        become_release(run, told);
-        _exit(EXIT_SYSTEM);
-    }
-    while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR)
-        ;
-    if (pid < 0 || (ended != 0 && told->armed))
-        say_loud(say, "the lock could not be given back: it lapses with its TTL");
-    return status;
+    if (!estate)
+        return false;
+    loop_init(&loop); /* no signal is blocked in what dies of one */
+    *status = conclude(estate, &told, found, &loop);
+    return true;
+}
+
+static void note_estate(struct estate *estate, const struct run *run) {
+    const struct options *options = run->ctx.options;
+
+    estate->quiet = run->ctx.say.quiet;
+    estate->insecure = options->value[OPT_INSECURE] != NULL;
+    estate->store_named = run->ctx.store_named;
+    estate->ours = !options->value[OPT_TOKEN];
+    estate->borrowed = run->borrowed;
+    text_copy(estate->name, sizeof estate->name, run->ctx.name, strlen(run->ctx.name));
+    tree_init(&estate->tree);
 }
 
 int cmd_run(const struct options *options, const struct child_found *found) {
     /* Large, and seldom touched: on the stack each of their pages would be cleared or probed. */
     static struct run run;
-    static struct tree tree, of_guard;
+    static struct tree of_guard;
+    static struct estate estate;
     struct guard_told told = {0};
     struct trouble why = {0};
     enum outcome outcome;
-    int status;
 
     run.take.conflict = EXIT_BUSY;
     run.tree = &of_guard;
@@ -374,17 +371,11 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     if (outcome == DONE)
         outcome = settle(&run, &why);
     if (outcome == DONE) {
-        tree_init(&tree);
+        note_estate(&estate, &run);
         outcome = guard_run(&run.ctx.loop, ending_on_signal, &run.take.ending, guard_work_of, &run,
-                            &told, &why);
+                            &estate, sizeof estate, found->argv, &told, &why);
     }
     if (outcome != DONE)
         return context_end(&run.ctx, outcome, &why);
-    if (!told.ended)
-        _exit(mourn(&run, &tree, &told)); /* without clean-up, which would walk a broken heap */
-    status = told.status;
-    if (told.signo == SIGINT)
-        ending_die(status, found, &run.ctx.loop);
-    /* Nothing is closed or freed: the kernel does that, in one go, and at once. */
-    return status;
+    return conclude(&estate, &told, found, &run.ctx.loop);
 }

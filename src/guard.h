@@ -31,6 +31,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/signalfd.h>
 #include <sys/types.h>
@@ -52,7 +53,6 @@ struct guard_told {
     volatile bool running;       /* the command may run from here on */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
-    volatile pid_t ear;          /* see guard_listen(); 0: there is none */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
 };
 
@@ -69,9 +69,16 @@ typedef int guard_work(const struct guard *guard, void *arg);
 
 /* Takes the loop's signals (shown to `on_signal` with `signal_arg`, in GUARD), makes GUARD, has it
  * do the work with `arg`, and returns in FRONT when it has ended. DONE: see *told. FAILED/71: the
- * system has no process left, nothing was done. */
+ * system has no process or descriptor left, nothing was done.
+ *
+ * Once the work has lasted, FRONT is executed anew, with argv, and returns from guard_resume()
+ * instead, with a copy of `estate`: what it needs if GUARD is killed. */
 enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
-                       guard_work *work, void *arg, struct guard_told *told, struct trouble *why);
+                       guard_work *work, void *arg, const void *estate, size_t estate_bytes,
+                       char **argv, struct guard_told *told, struct trouble *why);
+
+/* The first thing in main(). NULL: this process is no FRONT that was executed anew. */
+void *guard_resume(struct guard_told *told);
 
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
@@ -79,10 +86,14 @@ bool guard_is_orphan(const struct guard *guard);
 /* The command has been started: GUARD leaves its session and group. */
 void guard_withdraw(void);
 
-/* Once a run has lasted: has FRONT make the ear, a process that does nothing but tell a signal
- * which was sent to the whole process group, and so has reached the command, from one that was sent
- * to FRONT alone. */
+/* Called again and again once a run has lasted. Has FRONT get a memory of its own (the kernel, when
+ * it is out of memory, kills all who share one), and make the ear, a process that does nothing but
+ * tell a signal which was sent to the whole process group, and so has reached the command, from one
+ * that was sent to FRONT alone. */
 void guard_listen(const struct guard *guard);
+
+/* True if FRONT has passed the signal on, and nobody else has sent it to GUARD. */
+bool guard_from_front(const struct guard *guard, const struct signalfd_siginfo *info);
 
 /* True if the signal went to the command's whole process group: the terminal sent it, or, as far as
  * there is an ear, somebody else (a shell's `kill %1`). */

@@ -1,11 +1,13 @@
 #include "supervise.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
+#include "text.h"
 
 enum {
     WATCH_AFTER_MS = 20, /* from then on a lost lock is noticed at once */
@@ -16,44 +18,63 @@ enum {
 
 /* ---- signals ---- */
 
+/* Reaps what has ended (of the tree, too: it came to us), and shows a shell that the command
+ * stopped. False if there is no child left. */
+static bool see_children(struct supervised *s) {
+    int stopped = s->child.stopped;
+    bool there = child_reap(&s->child);
+
+    if (s->child.stopped != stopped)
+        guard_show_stopped(s->guard, s->child.stopped);
+    return there;
+}
+
 bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
     struct supervised *s = arg;
+    int signo = (int)info->ssi_signo;
 
     if (info->ssi_signo == SIGCHLD) {
-        int stopped = s->child.stopped;
-        child_reap(&s->child); /* also what ended of the tree, and came to us */
-        if (s->child.stopped != stopped)
-            guard_show_stopped(s->guard, s->child.stopped);
-        return s->child.ended;
+        bool ended = s->child.ended, there = see_children(s);
+        return s->child.ended && (!ended || !there);
     }
     if (info->ssi_signo == GUARD_FRONT_GONE) {
         s->orphaned = guard_is_orphan(s->guard);
         return s->orphaned;
     }
+    /* FRONT's copy is the one that counts. But one that was sent to our group before there was a
+     * command in it has reached no command. */
+    if (!guard_from_front(s->guard, info)) {
+        if (s->starting)
+            child_signal(&s->child, signo);
+        return false;
+    }
     /* What was sent to the whole process group has reached the command already. After the command
      * has ended there is nobody to tell, and giving the lock back must not be stopped: it is
      * bounded anyway, and who stops a service signals the command first and then us. */
     if (!guard_all_have_it(s->guard, info))
-        child_signal(&s->child, (int)info->ssi_signo);
+        child_signal(&s->child, signo);
     return false;
 }
 
 /* ---- the tree ---- */
 
-/* Whether anything of it lives. */
-static bool tree_is_there(struct supervised *s) {
-    if (!child_reap(&s->child))
-        return false;
-    return !s->hook.pid || tree_lives(s->tree);
+/* Without /proc the tree is found by asking for every process number there could be, and that takes
+ * its time: the command itself comes first. */
+static void signal_tree(struct supervised *s, int signo) {
+    if (s->tree->how == TREE_BY_WAIT)
+        child_signal(&s->child, signo);
+    else
+        tree_signal(s->tree, signo);
 }
 
 static void kill_tree(struct supervised *s) {
     /* A vlock within the command has a guard that gives its lock back. */
     if (s->orphaned)
         tree_kill_but(s->tree, GUARD_NAME);
+    child_signal(&s->child, SIGKILL);
     s->stage = tree_kill(s->tree, clock_after(clock_now_ms(), KILLED_WITHIN_MS)) ? STAGE_KILLED
                                                                                  : STAGE_STUCK;
-    child_reap(&s->child);
+    see_children(s);
 }
 
 /* Asks the whole tree to end, and has it killed at `kill_at_ms`. */
@@ -67,9 +88,9 @@ static void stop_tree(struct supervised *s, int64_t kill_at_ms) {
     if (clock_now_ms() >= s->kill_at_ms)
         return;                /* no time for that */
     s->tree->but = GUARD_NAME; /* it passes on what its own FRONT gets */
-    tree_signal(s->tree, s->wishes->signo);
+    signal_tree(s, s->wishes->signo);
     s->tree->but = NULL;
-    tree_signal(s->tree, SIGCONT);
+    signal_tree(s, SIGCONT);
 }
 
 static int64_t after_grace_ms(const struct supervised *s) {
@@ -82,20 +103,14 @@ static bool kept(const struct supervised *s) {
     return s->lease == LEASE_KEPT;
 }
 
-/* --on-lost=exec: beside stopping the command, and not waited for. */
+/* --on-lost=exec: beside stopping the command, not waited for, and no part of its tree. */
 static void run_hook(struct supervised *s, const struct trouble *lost) {
-    static char sh[] = "sh", c[] = "-c";
-    char *argv[] = {sh, c, NULL, NULL};
-    struct trouble why = {0};
     char pid[24];
 
-    memcpy(&argv[2], &s->wishes->hook, sizeof argv[2]); /* as in execve(2), nobody writes to it */
     snprintf(pid, sizeof pid, "%ld", (long)s->child.pid);
     if (setenv("VLOCK_LOST", lost->text, 1) != 0 || setenv("VLOCK_PID", pid, 1) != 0 ||
-        child_start(&s->hook, argv, s->found, &s->loop->mask_found, false, &why) != DONE)
-        say_loud(s->say, "the --on-lost command could not be started: %s", why.text);
-    else
-        tree_spare(s->tree, s->hook.pid);
+        !child_start_beside(s->wishes->hook, s->found, &s->loop->mask_found))
+        say_loud(s->say, "the --on-lost command could not be started: %s", strerror(errno));
 }
 
 /* The lock is not ours any more, or soon may not be. */
@@ -169,13 +184,15 @@ static void renew(struct supervised *s) {
 static void look_after_the_end(struct supervised *s) {
     char names[256];
 
-    if (s->stage != STAGE_RUNNING || !tree_is_there(s))
+    if (s->stage != STAGE_RUNNING || !see_children(s))
         return;
     if (!s->leave_at_ms)
         s->leave_at_ms = clock_after(clock_now_ms(), LEFT_AFTER_MS);
     if (clock_now_ms() < s->leave_at_ms)
         return;
-    tree_names(s->tree, names, sizeof names);
+    text_copy(names, sizeof names, "processes", strlen("processes"));
+    if (s->tree->how != TREE_BY_WAIT)
+        tree_names(s->tree, names, sizeof names);
     say_note(s->say,
              "the command has ended and left behind %s: stopping that too "
              "(--leave-children lets it live)",
@@ -216,7 +233,7 @@ static bool over(struct supervised *s) {
     /* The lock is not ours to guard, and nothing was to be stopped before it is given back. */
     if (s->stage == STAGE_RUNNING && (s->wishes->leave_children || s->lease == LEASE_FREED))
         return true;
-    return !tree_is_there(s);
+    return !see_children(s);
 }
 
 /* Until there is something to do. */
@@ -225,6 +242,11 @@ static void rest(struct supervised *s) {
     int64_t until_ms = other_ms(s);
     struct trouble why = {0};
 
+    /* Seen already, during a renewal perhaps, and not acted on yet. */
+    if (s->stage == STAGE_RUNNING && (s->orphaned || (s->child.ended && !s->leave_at_ms)))
+        return;
+    if (s->stage == STAGE_STOPPING && s->orphaned)
+        return;
     if (kept(s))
         until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
     if (lasts)
@@ -241,6 +263,9 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
 
     outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
     guard_withdraw();
+    s->starting = outcome == DONE;
+    loop_sleep(s->loop, 0); /* what came until then */
+    s->starting = false;
     now_ms = clock_now_ms();
     s->tree->keep = s->child.pid;
     s->end_at_ms = clock_after(now_ms, s->wishes->max_runtime_ms);

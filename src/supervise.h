@@ -50,11 +50,11 @@ struct supervised {
     bool orphaned;  /* FRONT was killed */
     enum stage stage;
     /* its own */
-    struct child hook;
     int64_t kill_at_ms;    /* STAGE_STOPPING: when it has had its time */
     int64_t end_at_ms;     /* of --max-runtime */
     int64_t watch_from_ms; /* a run that is over by then has cost nothing more */
     int64_t leave_at_ms;   /* the command has ended: what is left then was left behind; or 0 */
+    bool starting;         /* until GUARD has left the command's process group */
     bool suspect;          /* the lock may have been lost: ask */
     bool warned;           /* of a renewal that failed; said once until one succeeds */
 };

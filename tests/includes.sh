@@ -7,7 +7,7 @@ main
 cmd_*
 help completion
 handover
-take supervise keeper keeper_*
+take supervise estate keeper keeper_*
 command
 context
 ending sibling wishes
@@ -16,7 +16,7 @@ tokenfile*
 lock lock_*
 lease holder
 token held
-child* guard
+child* guard guard_*
 tree*
 store_*
 wire wire_* lockfile queue doorbell
@@ -35,7 +35,7 @@ clock text exits scripts noreplace
 # What a room leaves alone although it stands lower.
 never='
 lock lock_* lease : store_* wire record localdir lockfile
-child* guard : lock lock_* lockfile lease store* token*
+child* guard guard_* : lock lock_* lockfile lease store* token*
 !store_valkey* : scripts
 !store_valkey*|wire*|greeting*|replies* : hiredis/*
 '

@@ -1,0 +1,74 @@
+#include "estate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "exits.h"
+#include "say.h"
+
+enum {
+    MOURNED_WITHIN_MS = 5000,
+    MOST_OWN_FDS = 1024 /* ours are the lowest that were free */
+};
+
+/* Becomes the vlock that gives the lock back, or leaves it for as long as --hold-for says. The
+ * token stands in the environment. */
+static void become_release(const struct estate *estate, const struct guard_told *told) {
+    int64_t left_ms = told->hold_until - clock_now_ms();
+    bool holds = told->hold_until && left_ms > 0;
+    const char *argv[16] = {"vlock", "-q"};
+    char *words[16], ttl[32];
+    unsigned argc = 2;
+
+    if (estate->insecure)
+        argv[argc++] = "--insecure";
+    if (!estate->store_named) {
+        argv[argc++] = "-u";
+        argv[argc++] = "local:";
+    }
+    argv[argc++] = holds ? "reacquire" : "release";
+    argv[argc++] = holds ? "-t" : "--if-held";
+    if (holds) {
+        snprintf(ttl, sizeof ttl, "%lldms", (long long)left_ms);
+        argv[argc++] = ttl;
+    }
+    argv[argc++] = "--";
+    argv[argc++] = estate->name;
+    argv[argc] = NULL;
+    memcpy(words, argv, sizeof words); /* as in execve(2), nobody writes to them */
+    unsetenv("VLOCK_HELD"); /* else a lease of the command around us would not be shortened */
+    execve("/proc/self/exe", words, environ);
+}
+
+int estate_settle(struct estate *estate, const struct guard_told *told) {
+    struct say say = {.name = estate->name, .quiet = estate->quiet};
+    int status = EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
+    pid_t pid;
+    bool dead;
+
+    tree_kill_but(&estate->tree, GUARD_NAME);
+    dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
+    say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by,
+             dead ? "nothing of the command is left"
+                  : "not all of the command could be stopped, the lock is left to lapse");
+    if (!dead || estate->borrowed || !(told->armed || estate->ours))
+        return status;
+    /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
+    for (int fd = 3; fd < MOST_OWN_FDS; fd++)
+        close(fd);
+    pid = vfork();
+    if (pid == 0) {
+        become_release(estate, told);
+        _exit(EXIT_SYSTEM);
+    }
+    while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        ;
+    if (pid < 0 || (ended != 0 && told->armed))
+        say_loud(&say, "the lock could not be given back: it lapses with its TTL");
+    return status;
+}

@@ -1,0 +1,294 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "guard_part.h"
+#include "text.h"
+
+enum { DEAF_MS = 10 };
+
+struct front {
+    struct shared *shared;
+    struct post *post; /* NULL: this image was executed in the place of the first */
+    int signals;
+};
+
+static struct shared *at(const struct front *front) {
+    return front->post ? front->post->shared : front->shared;
+}
+
+pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags) {
+#if GUARD_SHARES_MEMORY
+    return clone(body, stack_end, CLONE_VM | CLONE_FILES | flags, arg);
+#else
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | flags, 0, 0, 0, 0);
+
+    (void)stack_end;
+    if (pid == 0)
+        body(arg);
+    return pid;
+#endif
+}
+
+/* ---- the ear ---- */
+
+/* A process that does nothing, in FRONT's process group, but count the signals that it gets: those
+ * were sent to the whole group. So they are told from those to FRONT alone, which must be passed
+ * on. All signals are blocked before it starts. */
+static int be_ear(void *arg) {
+    struct shared *shared = arg;
+    struct signalfd_siginfo info;
+    sigset_t all;
+    int signals;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "lock-ear");
+    sigfillset(&all);
+    signals = signalfd(-1, &all, SFD_CLOEXEC);
+    if (getppid() != shared->front)
+        _exit(EXIT_SYSTEM);
+    while (signals >= 0 && read(signals, &info, sizeof info) == sizeof info) {
+        shared->heard_ms[info.ssi_signo % SIGNALS] = clock_now_ms();
+        shared->heard[info.ssi_signo % SIGNALS]++;
+    }
+    _exit(EXIT_SYSTEM);
+}
+
+/* It is FRONT's child, as GUARD's are the command's tree. */
+static void start_ear(const struct front *front) {
+    static char own_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
+    struct shared *shared = at(front);
+    sigset_t all, before;
+    pid_t pid;
+
+    if (shared->ear > 0 || !shared->ear_wanted)
+        return;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid =
+        guard_start(be_ear, shared,
+                    (front->post ? front->post->ear_stack : own_stack) + EAR_STACK_BYTES, SIGCHLD);
+    shared->ear = pid > 0 ? pid : 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void end_ear(struct shared *shared) {
+    if (shared->ear <= 0)
+        return;
+    kill(shared->ear, SIGKILL);
+    waitpid(shared->ear, NULL, 0);
+    shared->ear = 0;
+}
+
+/* ---- FRONT ---- */
+
+/* Executes vlock in this process, for a memory of its own: who kills what is in one memory (the
+ * kernel, when it runs out of it) kills all processes in there. Children, signals that wait, and
+ * GUARD's word of our death outlast that. Returns if it cannot be done. */
+static void come_apart(struct post *post) {
+    if (post->memory < 0 || fcntl(post->memory, F_SETFD, 0) != 0)
+        return;
+    prctl(PR_GET_NAME, post->shared->comm);
+    execve("/proc/self/exe", post->argv, post->envp);
+    post->memory = -1;
+}
+
+/* GUARD calls: the run has lasted. */
+static void hear(const struct front *front) {
+    if (front->post)
+        come_apart(front->post);
+    start_ear(front);
+}
+
+/* Reaps whatever has ended (PID 1 inherits others' children; so does who was executed by a shell
+ * with jobs). True once it was GUARD. */
+static bool reap(const struct front *front) {
+    struct shared *shared = at(front);
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == shared->guard) {
+            shared->told.killed_by = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+            return true;
+        }
+        if (pid == shared->ear)
+            shared->ear = 0;
+    }
+    return false;
+}
+
+/* To GUARD, and whether the terminal had sent it to the whole group: a hangup goes to who leads the
+ * session, alone. A queue of signals that is full has room for one without that word. */
+static void pass_on(pid_t guard, const struct signalfd_siginfo *info) {
+    bool alone = info->ssi_signo == SIGHUP && getsid(0) == getpid();
+    bool group = info->ssi_code == SI_KERNEL && !alone;
+    union sigval value = {.sival_int = group ? FROM_TERMINAL : 0};
+
+    if (sigqueue(guard, (int)info->ssi_signo, value) != 0)
+        kill(guard, (int)info->ssi_signo);
+}
+
+/* Ctrl-Z is taken by FRONT, so that who still waits is stopped whole: he would otherwise start a
+ * command in a stopped job. A command that runs is stopped by the terminal itself, and GUARD goes
+ * on renewing. What the signal does by itself, to us, is left to the kernel, which spares those
+ * whom no shell could continue. */
+static void stop(pid_t guard, const struct guard_told *told) {
+    bool waits = !told->running;
+    sigset_t stops;
+
+    if (waits) {
+        siginfo_t info;
+        kill(guard, SIGSTOP);
+        waitid(P_PID, (id_t)guard, &info, WSTOPPED | WEXITED | WNOWAIT);
+        waits = !told->running; /* now that he cannot start anything any more */
+        if (!waits)
+            kill(guard, SIGCONT);
+    }
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTSTP);
+    raise(SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &stops, NULL); /* here we sleep, until we are continued */
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    if (waits)
+        kill(guard, SIGCONT);
+}
+
+/* What FRONT takes besides: Ctrl-Z, unless it is ignored, and GUARD's word. */
+static void take_more(const struct loop *loop, sigset_t *taken) {
+    struct sigaction found;
+    sigset_t set = loop->taken;
+
+    sigaddset(&set, GUARD_CALLS);
+    if (sigaction(SIGTSTP, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGTSTP);
+    if (signalfd(loop->signals, &set, SFD_CLOEXEC | SFD_NONBLOCK) >= 0)
+        sigprocmask(SIG_BLOCK, &set, NULL);
+    *taken = set;
+}
+
+/* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
+ * until there is none left would be a failing call. */
+static void attend(const struct front *front) {
+    pid_t guard = front->shared->guard;
+
+    for (;;) {
+        struct pollfd fd = {.fd = front->signals, .events = POLLIN};
+        struct signalfd_siginfo info;
+
+        if (poll(&fd, 1, -1) != 1 || read(front->signals, &info, sizeof info) != sizeof info)
+            continue;
+        if (info.ssi_signo == SIGTSTP)
+            stop(guard, &at(front)->told);
+        else if (info.ssi_signo == GUARD_CALLS)
+            hear(front);
+        else if (info.ssi_signo != SIGCHLD)
+            pass_on(guard, &info);
+        else if (reap(front))
+            break;
+    }
+    end_ear(at(front));
+}
+
+enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
+                       guard_work *work, void *arg, const void *estate, size_t estate_bytes,
+                       char **argv, struct guard_told *told, struct trouble *why) {
+    size_t bytes = GUARD_HOLE_BYTES + GUARD_STACK_BYTES;
+    int kind = GUARD_SHARES_MEMORY ? MAP_PRIVATE | MAP_STACK | MAP_NORESERVE : MAP_SHARED;
+    enum outcome outcome = loop_take_signals(loop, on_signal, signal_arg, why);
+    struct loop before;
+    struct shared *shared;
+    struct front front;
+    struct post *post;
+    char *room;
+    pid_t pid = -1;
+
+    if (outcome != DONE)
+        return outcome;
+    before = *loop;
+    room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
+    if (room != MAP_FAILED && mprotect(room, GUARD_HOLE_BYTES, PROT_NONE) == 0) {
+        post = (struct post *)(room + bytes - (sizeof *post + 63) / 64 * 64);
+        shared = (struct shared *)post->first;
+        post->guard = (struct guard){.front = getpid(), .told = &shared->told, .post = post};
+        post->shared = shared;
+        post->loop = loop;
+        post->work = work;
+        post->arg = arg;
+        post->on_signal = on_signal;
+        post->signal_arg = signal_arg;
+        post->estate = estate;
+        post->estate_bytes = estate_bytes;
+        post->argv = argv;
+        post->memory = -1;
+        shared->front = post->guard.front;
+        take_more(loop, &shared->signals);
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        pid = guard_start(guard_be, post, (char *)post, SIGCHLD);
+    }
+    if (pid < 0)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
+    shared->guard = pid;
+    front = (struct front){.shared = shared, .post = post, .signals = before.signals};
+    attend(&front);
+    *loop = before;
+    *told = at(&front)->told;
+    *why = post->why;
+    return *why->text ? FAILED : DONE;
+}
+
+/* ---- FRONT, executed anew ---- */
+
+/* What the variable names; NULL if that is not what GUARD made for this process. */
+static struct shared *inherited(void) {
+    const char *value = getenv(GUARD_VARIABLE);
+    unsigned long long fd;
+    struct shared *shared;
+    struct stat status;
+
+    if (!value || !text_number(value, 1 << 20, &fd) || fstat((int)fd, &status) != 0 ||
+        status.st_size < (off_t)sizeof *shared)
+        return NULL;
+    shared = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
+    if (shared == MAP_FAILED)
+        return NULL;
+    if (memcmp(shared->magic, GUARD_MAGIC, sizeof shared->magic) != 0 ||
+        shared->bytes != (size_t)status.st_size || shared->front != getpid())
+        return NULL;
+    close((int)fd);
+    return shared;
+}
+
+void *guard_resume(struct guard_told *told) {
+    struct shared *shared = inherited();
+    struct front front = {.shared = shared};
+
+    unsetenv(GUARD_VARIABLE);
+    if (!shared)
+        return NULL;
+    prctl(PR_SET_NAME, shared->comm);
+    shared->apart = true;
+    front.signals = signalfd(-1, &shared->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (front.signals >= 0) {
+        start_ear(&front);
+        if (!reap(&front)) /* it may have ended while nobody was there to hear it */
+            attend(&front);
+    } else {
+        while (!reap(&front)) /* no descriptor is left: deaf to signals, but there */
+            poll(NULL, 0, DEAF_MS);
+    }
+    end_ear(shared);
+    *told = shared->told;
+    return shared->estate;
+}

@@ -1,0 +1,67 @@
+/* guard_part.h - the parts of guard: guard.c is GUARD's side, guard_front.c FRONT's. */
+#ifndef VLOCK_GUARD_PART_H
+#define VLOCK_GUARD_PART_H
+
+#include "guard.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GUARD_SHARES_MEMORY 0
+#else
+#define GUARD_SHARES_MEMORY 1
+#endif
+
+enum {
+    GUARD_STACK_BYTES = 1 << 20, /* what a name service may need; only what is used is ever there */
+    GUARD_HOLE_BYTES = 1 << 16,  /* below the stack: a page on every machine */
+    EAR_STACK_BYTES = 8192,
+    SIGNALS = 65,
+    FROM_TERMINAL = 1,   /* to GUARD, with a signal: the terminal sent it */
+    GUARD_CALLS = SIGURG /* to FRONT: see guard_front.c; of no meaning to anybody else */
+};
+
+/* What GUARD and FRONT both see, also when each has a memory of its own. */
+struct shared {
+    char magic[16];
+    size_t bytes; /* of this, the estate included */
+    pid_t front, guard;
+    char comm[16];    /* FRONT's name */
+    sigset_t signals; /* what FRONT takes */
+    struct guard_told told;
+    volatile bool apart;                /* FRONT has a memory of its own */
+    volatile bool ear_wanted;           /* FRONT was asked for one */
+    volatile pid_t ear;                 /* 0: there is none */
+    volatile unsigned heard[SIGNALS];   /* how often the ear got each signal */
+    volatile int64_t heard_ms[SIGNALS]; /* ... and when last: CLOCK_BOOTTIME */
+    char estate[];                      /* see guard_run() */
+};
+
+/* One mapping: a hole, GUARD's stack, and at its upper end this. */
+struct post {
+    struct guard guard;
+    struct shared *volatile shared; /* at first the one below */
+    struct loop *loop;
+    guard_work *work;
+    void *arg;
+    loop_on_signal *on_signal;
+    void *signal_arg;
+    const void *estate;
+    size_t estate_bytes;
+    struct trouble why;     /* GUARD could not even begin */
+    unsigned seen[SIGNALS]; /* how many of those that the ear got FRONT has passed on */
+    bool called;            /* GUARD has called FRONT */
+    volatile int memory;    /* the descriptor of what `shared` then is, -1: none */
+    char **argv, **envp;    /* with which FRONT gets a memory of its own */
+    char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
+    _Alignas(64) char first[sizeof(struct shared)];
+};
+
+#define GUARD_MAGIC    "vlock's front 1" /* with its NUL as long as the field */
+#define GUARD_VARIABLE "VLOCK_FRONT"
+
+/* Makes a process of the family, sharing what there is to share. */
+pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags);
+
+/* In GUARD, the body. `arg` is the struct post. */
+int guard_be(void *arg);
+
+#endif
