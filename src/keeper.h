@@ -17,7 +17,10 @@
  * without that word, whatever ended it, gives the lock back: a token that nobody got is kept by
  * nobody. If acquire fails and lives, it ends the keeper and gives the lock back itself. A keeper
  * that is killed later leaves the lock to lapse with its time to live, on every store: its token is
- * in use, and who uses it may still extend it.
+ * in use, and who uses it may still extend it. (One that never expires stays.)
+ *
+ * Under `vlock run` a keeper is what the command left behind: it is told to end, as the rest is, and
+ * so gives its lock back.
  *
  * Nobody reads what it would print. So its trouble goes to a file beside the token file, F.log, or
  * to syslog (keeper_log.h). */

@@ -13,6 +13,14 @@
  * killed, and when the command has ended and left something behind. STOPPING ends in KILLED early
  * enough that all is gone when the lease ends: see lease.h for the instants.
  *
+ * --on-lost=warn: a lease that is LOST is told, and no more; the tree goes on RUNNING, without any
+ * lease, until one of the other reasons stops it. --on-lost=exec: as without it, and a hook is
+ * started once the tree has been asked to stop: FRONT's child, not a part of the tree. In all three
+ * LOST is for good: nothing is renewed any more.
+ *
+ * A lease that is FREED stops nothing. --max-runtime and the death of FRONT stop the tree as ever,
+ * but what the command leaves behind lives on.
+ *
  * After each sleep the lease's deadline is looked at before anything else: the machine may have
  * been suspended, or this process stopped. */
 #ifndef VLOCK_SUPERVISE_H
