@@ -3,27 +3,33 @@
  *     whoever started it --> FRONT --> GUARD --> the command --> ...
  *
  * FRONT is the process that was started, the one that people see and signal. It passes signals on
- * to GUARD and waits for its end; nothing else. GUARD does all the rest. Both are child
- * subreapers, so that whatever the command starts, and however it detaches itself, descends from
- * GUARD, and from FRONT once GUARD is dead:
+ * to GUARD, stops when its shell is to see that, and waits for GUARD's end. GUARD does all the
+ * rest. Both are child subreapers, so that whatever the command starts, and however it detaches
+ * itself, descends from GUARD, and from FRONT once GUARD is dead:
  *
  *     FRONT is killed      GUARD is told by the kernel: it stops all of its descendants and gives
  *                          the lock back, over the connection that it has
  *     GUARD is killed      the command dies with it (child.h); FRONT stops the rest, which has
- *                          come to it, and gives the lock back by a vlock of its own
+ *                          come to it, and gives the lock back by a vlock of its own (estate.h)
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
  * stopped job. (Before there is a command, it stops GUARD as well.) Once the command has started,
  * GUARD has a session of its own, where no terminal and no `kill -- -GROUP` reaches it, and goes on
  * renewing. It must not be in another group of the same session: the kernel would take it for a
- * shell that can continue the command's group when that is stopped.
+ * shell that can continue the command's group when that is stopped. (So a SIGKILL to the group in
+ * the millisecond before that is the case 'both'.)
  *
  * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
  * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
  * two share memory, errno included, and descriptors: FRONT makes no call that allocates, and none
- * that can fail in the ordinary course of things, until GUARD has ended. (Under the sanitizers,
- * which take memory for a process's own, only the descriptors and `struct guard_told` are shared.)
+ * that fails in the ordinary course of things. (Under the sanitizers, which take memory for a
+ * process's own, only the descriptors and `struct shared` are shared.)
+ *
+ * Once a run has lasted (guard_listen()), that is mended: FRONT executes itself for a memory of its
+ * own, as the kernel, when memory runs out, kills all who share one; and it starts the ear, a
+ * process in the command's group that tells signals to the whole group, which the command has got,
+ * from those to FRONT alone, which must be passed on.
  *
  * guard does not know what a lock is. */
 #ifndef VLOCK_GUARD_H

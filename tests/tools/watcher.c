@@ -47,7 +47,7 @@ static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
 
 static int fail(const struct trouble *why) {
     fprintf(stderr, "%s\n", why->text);
-    return why->status;
+    return (int)why->status;
 }
 
 /* True if there is nothing more to watch. */
