@@ -19,8 +19,8 @@
  * that is killed later leaves the lock to lapse with its time to live, on every store: its token is
  * in use, and who uses it may still extend it. (One that never expires stays.)
  *
- * Under `vlock run` a keeper is what the command left behind: it is told to end, as the rest is, and
- * so gives its lock back.
+ * Under `vlock run` a keeper is what the command left behind: it is told to end, as the rest is,
+ * and so gives its lock back.
  *
  * Nobody reads what it would print. So its trouble goes to a file beside the token file, F.log, or
  * to syslog (keeper_log.h). */

@@ -15,7 +15,7 @@ enum {
     GRACE_MS = 15,
     WITHDRAW_MS = 25,
     WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
-    MOST_SPENT = 4, /* ids of one acquire, see ask_anew() */
+    MOST_SPENT = 4,           /* ids of one acquire, see ask_anew() */
     /* A connection that swallowed a renewal is given up in time for others to be tried. */
     RENEWAL_TRIES = 3,
     LEAST_REPLY_MS = 100

@@ -1,11 +1,11 @@
 /* loop.h - the one place where vlock sleeps.
  *
  * Everything that can happen while vlock waits (a reply, a deadline, a signal, the end of the
- * command it runs, that of a process it watches, a pipe whose reader has gone) wakes loop_wait(). Signals arrive through a
- * signalfd, so no code runs in a handler: loop_wait() reads them and shows each to the
- * `on_signal` of the loop, which does its small duty (forward it, note it) and says whether
- * the current wait is to stop. Code that waits for a reply therefore reads as straight lines,
- * and a command's signals are forwarded while a renewal is on its way.
+ * command it runs, that of a process it watches, a pipe whose reader has gone) wakes loop_wait().
+ * Signals arrive through a signalfd, so no code runs in a handler: loop_wait() reads them and shows
+ * each to the `on_signal` of the loop, which does its small duty (forward it, note it) and says
+ * whether the current wait is to stop. Code that waits for a reply therefore reads as straight
+ * lines, and a command's signals are forwarded while a renewal is on its way.
  *
  *     struct loop loop;
  *     loop_init(&loop);                        a loop that only waits for descriptors
