@@ -43,16 +43,16 @@ static unsigned long long ear_hears(pid_t ear) {
 
 /* The environment, and where the memory is. Kept until the end. */
 static char **environment_with(int memory) {
+    static char word[sizeof GUARD_VARIABLE + 16];
     size_t count = 0;
-    char **made, *word = NULL;
+    char **made;
 
     while (environ[count])
         count++;
     made = calloc(count + 2, sizeof *made);
-    if (!made || asprintf(&word, GUARD_VARIABLE "=%d", memory) < 0) {
-        free(made);
+    if (!made)
         return NULL;
-    }
+    snprintf(word, sizeof word, GUARD_VARIABLE "=%d", memory);
     memcpy(made, environ, count * sizeof *made);
     made[count] = word;
     return made;
@@ -82,6 +82,7 @@ static void prepare_to_part(struct post *post) {
     struct shared *made = envp ? make_shared(post, memory) : NULL;
 
     if (!made) {
+        free(envp);
         if (memory >= 0)
             close(memory);
         return;

@@ -537,7 +537,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
 # ask ARG...: vlock ARG... on a terminal, up to its question. What is typed goes to descriptor 7,
 # what it shows into `screen`; its id is in $TERMINAL, vlock's own in $ASKED.
 ask() {
-    rm -f keys
+    rm -f keys screen # not the last one's question
     mkfifo keys
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE SHELL=/bin/sh \
         script -qefc "exec '$VLOCK_BIN' $*" /dev/null <keys >screen 2>&1 3>&- &
