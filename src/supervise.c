@@ -61,7 +61,7 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
 /* Without /proc the tree is found by asking for every process number there could be, and that takes
  * its time: the command itself comes first. */
 static void signal_tree(struct supervised *s, int signo) {
-    if (s->tree->how == TREE_BY_WAIT)
+    if (tree_choose(s->tree) == TREE_BY_WAIT)
         child_signal(&s->child, signo);
     else
         tree_signal(s->tree, signo);
@@ -191,7 +191,7 @@ static void look_after_the_end(struct supervised *s) {
     if (clock_now_ms() < s->leave_at_ms)
         return;
     text_copy(names, sizeof names, "processes", strlen("processes"));
-    if (s->tree->how != TREE_BY_WAIT)
+    if (tree_choose(s->tree) != TREE_BY_WAIT)
         tree_names(s->tree, names, sizeof names);
     say_note(s->say,
              "the command has ended and left behind %s: stopping that too "

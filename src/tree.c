@@ -20,9 +20,14 @@
 #define TICK_MS     10 /* USER_HZ is 100 wherever Linux runs */
 #define NO_PIDFD_MS 1
 
-static void begin(struct tree *tree) {
+enum tree_how tree_choose(struct tree *tree) {
     if (tree->how == TREE_UNTRIED)
         tree_proc_choose(tree);
+    return tree->how;
+}
+
+static void begin(struct tree *tree) {
+    tree_choose(tree);
     tree->self = getpid();
     tree->unknown = tree->how == TREE_BY_WAIT;
     tree->waited = false;

@@ -89,6 +89,9 @@ struct tree {
  * whatever starts from now on is younger. */
 void tree_init(struct tree *tree);
 
+/* How it is found: what takes long is better known before. */
+enum tree_how tree_choose(struct tree *tree);
+
 /* True if the process had children before tree_init(). */
 bool tree_has_strangers(const struct tree *tree);
 
