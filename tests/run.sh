@@ -106,7 +106,8 @@ files() {
                 [ "$build" = "${builds%% *}" ] || continue
                 ;;
             # the sanitizers find nothing in it that contract@valkey-tls has not, and slow it down
-            counters@valkey-tls.bats)
+            # what surrounds a command, or its terminal, is the same whatever the store
+            counters@valkey-tls.bats | counters@valkey.bats | surroundings@* | terminal@*)
                 [ "$build" != asan ] || continue
                 ;;
             *.bats) ;;
@@ -123,7 +124,9 @@ weight() {
     size=$(wc -c <"$1")
     case ${1##*/} in
         unit_*) size=10000 ;;
-        faults.bats | counters* | model.bats | style.bats) size=40000 ;;
+        faults.bats) size=90000 ;;
+        surroundings* | model.bats | style.bats) size=50000 ;;
+        counters* | terminal* | races* | wakeup* | keepalive*) size=40000 ;;
     esac
     [ "$2" != asan ] || size=$((size * 2))
     say "$size"

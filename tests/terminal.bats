@@ -232,6 +232,7 @@ teardown() {
     prompt_is 148
     cli del "$K"
     until_true 10 is_over "$(<id)"
+    until_true 10 is_over "$(<front)"
     press enter ''
     shows 'Exit 79'
 }

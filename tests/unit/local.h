@@ -47,11 +47,14 @@ static inline void local_close(struct local *local) {
 }
 
 /* Asks for `key` with a request id made of `id`. */
+/* `id` is the request's; NOBODYS: it has none, as what the holder's commands and strangers ask. */
+enum { NOBODYS = -1 };
+
 static inline enum outcome local_send(struct local *local, struct request request, int id) {
     char text[REQUEST_ID_BYTES + 1];
 
     snprintf(text, sizeof text, "%032d", id);
-    request.id = text;
+    request.id = id == NOBODYS ? NULL : text;
     memset(&local->answer, 0x55, sizeof local->answer);
     return store_local.ask(local->store, &request, clock_after(clock_now_ms(), 10000),
                            &local->answer, &local->why);

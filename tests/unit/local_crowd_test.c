@@ -68,7 +68,7 @@ static int increment(struct guarded *guarded, int number) {
         if (i % 8 == 0)
             usleep(10);
         guarded->count = seen + 1;
-        if (local_ask(&local, ASK_RELEASE, "count", token, 0, 0) != DONE)
+        if (local_ask(&local, ASK_RELEASE, "count", token, NOBODYS, 0) != DONE)
             return 1;
     }
     local_close(&local);
@@ -164,7 +164,7 @@ static void take_and_give_back(void) {
         if (id % 20 == 1 && local_open(&local, directory) != DONE)
             _exit(1);
         if (local_send(&local, request, id) != DONE ||
-            local_ask(&local, ASK_RELEASE, "k", "victim", 0, 0) != DONE)
+            local_ask(&local, ASK_RELEASE, "k", "victim", NOBODYS, 0) != DONE)
             _exit(1);
         if (id % 20 == 0)
             local_close(&local);
@@ -176,7 +176,7 @@ static int look_at_remains(struct local *local) {
     if (local_is_free(local, "k"))
         return 1;
     if (!local_is_held(local, "k", "victim") ||
-        local_ask(local, ASK_RELEASE, "k", "victim", 0, 0) != DONE)
+        local_ask(local, ASK_RELEASE, "k", "victim", NOBODYS, 0) != DONE)
         return 0;
     return 2;
 }

@@ -59,7 +59,7 @@ static bool is_well(struct world *world) {
 
         snprintf(holder, sizeof holder, "%s",
                  i == from && from == 1 ? all[0].answer.holder : token_of(i - 1));
-        well = local_ask(&all[0], ASK_RELEASE, "k", holder, ACTOR, 0) == DONE &&
+        well = local_ask(&all[0], ASK_RELEASE, "k", holder, NOBODYS, 0) == DONE &&
                local_is_held(&all[0], "k", token_of(i)) && was_rung(&all[i]) &&
                ask_waiting(&all[i], "k", i) == DONE;
         if (!well)

@@ -235,7 +235,7 @@ static void test_break(void) {
     check(local_send(&all[2],
                      (struct request){
                          .kind = ASK_RELEASE, .key = "break", .token = "waiter 2", .tell = true},
-                     80) == DONE &&
+                     NOBODYS) == DONE &&
               local_send(&all[2], breaks, 81) == LOST,
           "what is free is not broken");
     close_all(all, 2);
@@ -249,7 +249,7 @@ static void test_told(void) {
     local_send(
         &all[0],
         (struct request){.kind = ASK_RELEASE, .key = "told", .token = "waiter 0", .tell = true},
-        88);
+        NOBODYS);
     check(is_served(all, "told", 1) &&
               local_ask(&all[0], ASK_RENEW, "told", token_of(0), 0, 1000) == LOST &&
               all[0].answer.released,

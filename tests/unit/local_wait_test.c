@@ -164,8 +164,8 @@ static void test_looking_on(void) {
     if (local_open(&watcher, directory) != DONE ||
         local_ask(&watcher, ASK_PEEK, "look", NULL, 0, 0))
         exit(2);
+    loop_sleep(&watcher.loop, clock_now_ms() + 60); /* its timer is there */
     child = start(release_soon, "look");
-    loop_sleep(&watcher.loop, clock_now_ms() + 1); /* its timer is there */
     fd = dup(0);
     close(fd);
     getrlimit(RLIMIT_NOFILE, &found);

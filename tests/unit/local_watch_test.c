@@ -20,7 +20,7 @@ static void break_it(struct local *other, const char *key) {
 }
 
 static void release_it(struct local *other, const char *key) {
-    local_ask(other, ASK_RELEASE, key, "ours", ID_3, 0);
+    local_ask(other, ASK_RELEASE, key, "ours", NOBODYS, 0);
 }
 
 static void take_it(struct local *other, const char *key) {
