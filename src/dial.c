@@ -95,6 +95,9 @@ static struct lookup *lookup_start(const struct address *address) {
 }
 
 static enum outcome no_connection(const struct dial *dial, struct trouble *why) {
+    if (dial->last_error == EMFILE || dial->last_error == ENFILE)
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot connect to %s: %s",
+                           dial->address->shown, strerror(dial->last_error));
     return trouble_say(why, FAILED, EXIT_UNREACHABLE,
                        "cannot connect to %s: %s: check the address and that the server runs",
                        dial->address->shown, strerror(dial->last_error));

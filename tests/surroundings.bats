@@ -268,7 +268,6 @@ SH
         case $status in
         5) ;;
         71) says 'vlock: ' ;;
-        69) on_server && says 'Too many open files' ;;
         *) false ;;
         esac
         is_free "$K"

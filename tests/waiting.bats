@@ -66,7 +66,7 @@ listen_in() {
     killed 2 3
     rm hold.1
     until_true 10 was_served 4
-    killed 4 5 # the holder, and the next in line
+    killed 5 4 # the next in line, and the holder
     for n in 1 6 7 8; do ends 0 "${WAITER[$n]}"; done
     order_is 1 4 6 7 8
     rm hold.4

@@ -78,7 +78,7 @@ static inline void drop_dead(struct local *local) {
 }
 
 static inline enum outcome release(struct local *local, const char *key, int number) {
-    return local_ask(local, ASK_RELEASE, key, token_of(number), number, 0);
+    return local_ask(local, ASK_RELEASE, key, token_of(number), NOBODYS, 0);
 }
 
 /* What the record of `key` says. */
