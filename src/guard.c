@@ -102,6 +102,7 @@ void guard_listen(const struct guard *guard) {
     }
     if (post->called || guard_is_orphan(guard))
         return;
+    setsid();
     prepare_to_part(post);
     post->called = post->shared->ear_wanted = true;
     kill(guard->front, GUARD_CALLS);
@@ -178,10 +179,6 @@ bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo 
 
 bool guard_from_front(const struct guard *guard, const struct signalfd_siginfo *info) {
     return info->ssi_pid == (uint32_t)guard->front;
-}
-
-void guard_withdraw(void) {
-    setsid();
 }
 
 /* Whether FRONT's session has a terminal: the fifth field behind the name in /proc/PID/stat. */

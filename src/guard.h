@@ -14,11 +14,11 @@
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
- * stopped job. (Before there is a command, it stops GUARD as well.) Once the command has started,
+ * stopped job. (Before there is a command, it stops GUARD as well.) Once the command has lasted,
  * GUARD has a session of its own, where no terminal and no `kill -- -GROUP` reaches it, and goes on
  * renewing. It must not be in another group of the same session: the kernel would take it for a
- * shell that can continue the command's group when that is stopped. (So a SIGKILL to the group in
- * the millisecond before that is the case 'both'.)
+ * shell that can continue the command's group when that is stopped. (So a SIGKILL to the group
+ * before that, in the first 20 ms, is the case 'both'. A session costs 12 us, 1 % of a short run.)
  *
  * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
  * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
@@ -89,13 +89,10 @@ void *guard_resume(struct guard_told *told);
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
 
-/* The command has been started: GUARD leaves its session and group. */
-void guard_withdraw(void);
-
-/* Called again and again once a run has lasted. Has FRONT get a memory of its own (the kernel, when
- * it is out of memory, kills all who share one), and make the ear, a process that does nothing but
- * tell a signal which was sent to the whole process group, and so has reached the command, from one
- * that was sent to FRONT alone. */
+/* Called again and again once a run has lasted. Leaves FRONT's session and group; has FRONT get a
+ * memory of its own (the kernel, when it is out of memory, kills all who share one), and make the
+ * ear, a process that does nothing but tell a signal which was sent to the whole process group, and
+ * so has reached the command, from one that was sent to FRONT alone. */
 void guard_listen(const struct guard *guard);
 
 /* True if FRONT has passed the signal on, and nobody else has sent it to GUARD. */

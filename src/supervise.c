@@ -262,7 +262,6 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
     int64_t now_ms;
 
     outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
-    guard_withdraw();
     s->starting = outcome == DONE;
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;
