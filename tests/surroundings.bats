@@ -194,6 +194,7 @@ SH
         for signal in INT QUIT HUP; do kill -s $signal "$(<front)"; done
         once_only ''
         kill -TERM "$(<front)"
+        got_in_the_end '10 12 15'
         touch end
         ends 5 "$STARTED"
         rm end
