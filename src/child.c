@@ -161,8 +161,8 @@ static int execute_beside(void *arg) {
 }
 
 /* As vfork, but for whose child it is. */
-bool child_start_beside(const char *command, const struct child_found *found,
-                        const sigset_t *mask) {
+pid_t child_start_beside(const char *command, const struct child_found *found,
+                         const sigset_t *mask) {
     struct beside *beside = calloc(1, sizeof *beside);
     pid_t pid = -1;
 
@@ -174,7 +174,7 @@ bool child_start_beside(const char *command, const struct child_found *found,
                     CLONE_VM | CLONE_VFORK | CLONE_PARENT | SIGCHLD, beside);
     }
     free(beside);
-    return pid > 0;
+    return pid;
 }
 
 bool child_reap(struct child *child) {

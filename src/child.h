@@ -45,8 +45,9 @@ void child_found_restore(const struct child_found *found, const sigset_t *mask);
 enum outcome child_start(struct child *child, char *const argv[], const struct child_found *found,
                          const sigset_t *mask, bool bound, struct trouble *why);
 
-/* Starts `command` with sh -c, as our parent's child and not ours. False with errno. */
-bool child_start_beside(const char *command, const struct child_found *found, const sigset_t *mask);
+/* Starts `command` with sh -c, as our parent's child and not ours. Its pid; -1 with errno. */
+pid_t child_start_beside(const char *command, const struct child_found *found,
+                         const sigset_t *mask);
 
 /* Notes whether the command has ended, was stopped or continued, without waiting. Reaps all else
  * that has ended and was ours, or came to be (an orphan, for a subreaper). Returns false once there

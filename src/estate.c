@@ -51,6 +51,8 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
     pid_t pid;
     bool dead;
 
+    if (told->beside)
+        tree_spare(&estate->tree, told->beside);
     tree_kill_but(&estate->tree, GUARD_NAME);
     dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
     say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by,

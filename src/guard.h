@@ -59,6 +59,7 @@ struct guard_told {
     volatile bool running;       /* the command may run from here on */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
+    volatile pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
 };
 

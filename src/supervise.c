@@ -106,11 +106,15 @@ static bool kept(const struct supervised *s) {
 /* --on-lost=exec: beside stopping the command, not waited for, and no part of its tree. */
 static void run_hook(struct supervised *s, const struct trouble *lost) {
     char pid[24];
+    pid_t hook = -1;
 
     snprintf(pid, sizeof pid, "%ld", (long)s->child.pid);
-    if (setenv("VLOCK_LOST", lost->text, 1) != 0 || setenv("VLOCK_PID", pid, 1) != 0 ||
-        !child_start_beside(s->wishes->hook, s->found, &s->loop->mask_found))
+    if (setenv("VLOCK_LOST", lost->text, 1) == 0 && setenv("VLOCK_PID", pid, 1) == 0)
+        hook = child_start_beside(s->wishes->hook, s->found, &s->loop->mask_found);
+    if (hook < 0)
         say_loud(s->say, "the --on-lost command could not be started: %s", strerror(errno));
+    else
+        s->guard->told->beside = hook;
 }
 
 /* The lock is not ours any more, or soon may not be. */
