@@ -322,26 +322,26 @@ static int guard_work_of(const struct guard *guard, void *arg) {
 }
 
 /* In FRONT, at the end of all. */
-static int conclude(struct estate *estate, const struct guard_told *told,
-                    const struct child_found *found, const struct loop *loop) {
-    if (!told->ended)
-        _exit(estate_settle(estate, told)); /* without clean-up, which would walk a broken heap */
-    if (told->signo == SIGINT)
-        ending_die(told->status, found, loop);
-    /* Nothing is closed or freed: the kernel does that, in one go, and at once. */
-    return told->status;
+_Noreturn static void conclude(struct estate *estate, const struct guard_told *told,
+                               const struct child_found *found, const struct loop *loop) {
+    int status = told->ended ? told->status : estate_settle(estate, told);
+
+    if (told->ended && told->signo == SIGINT)
+        ending_die(status, found, loop);
+    /* Nothing is closed, freed or cleaned up: the kernel does that, in one go, and the heap may
+     * have been left in the middle of something. */
+    _exit(status);
 }
 
-bool cmd_run_resume(const struct child_found *found, int *status) {
+void cmd_run_resume(const struct child_found *found) {
     struct guard_told told;
     struct estate *estate = guard_resume(&told);
     struct loop loop;
 
     if (!estate)
-        return false;
+        return;
     loop_init(&loop); /* no signal is blocked in what dies of one */
-    *status = conclude(estate, &told, found, &loop);
-    return true;
+    conclude(estate, &told, found, &loop);
 }
 
 static void note_estate(struct estate *estate, const struct run *run) {
@@ -377,5 +377,5 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     }
     if (outcome != DONE)
         return context_end(&run.ctx, outcome, &why);
-    return conclude(&estate, &told, found, &run.ctx.loop);
+    conclude(&estate, &told, found, &run.ctx.loop);
 }

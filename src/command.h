@@ -5,8 +5,6 @@
 #ifndef VLOCK_COMMAND_H
 #define VLOCK_COMMAND_H
 
-#include <stdbool.h>
-
 #include "child.h"
 #include "options.h"
 
@@ -33,9 +31,8 @@ int cmd_reacquire(const struct options *options, const struct child_found *found
 int cmd_owned(const struct options *options, const struct child_found *found);
 int cmd_locked(const struct options *options, const struct child_found *found);
 int cmd_run(const struct options *options, const struct child_found *found);
-/* True if this process is the FRONT of a vlock run that was executed anew (guard.h), and *status
- * how that has ended. */
-bool cmd_run_resume(const struct child_found *found, int *status);
+/* Returns, unless this process is the FRONT of a vlock run that was executed anew (guard.h). */
+void cmd_run_resume(const struct child_found *found);
 int cmd_status(const struct options *options, const struct child_found *found);
 int cmd_wait(const struct options *options, const struct child_found *found);
 int cmd_break(const struct options *options, const struct child_found *found);

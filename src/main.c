@@ -88,9 +88,8 @@ int main(int argc, char **argv) {
 
     (void)argc; /* argv ends with NULL, also where it is empty */
     child_found_take(&found, argv);
-    if (cmd_run_resume(&found, &status)) {
-        /* that was all */
-    } else if (found.argv) {
+    cmd_run_resume(&found);
+    if (found.argv) {
         status = run(argv, &found);
     } else {
         trouble_say(&why, FAILED, EXIT_SYSTEM, "out of memory");

@@ -126,11 +126,11 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
 
 @test "TERM, and again, while run gives the lock back does not stop that" {
     proxied
-    background "$VLOCK_BIN" run -t 60s "$K" -- sh -c "$until_end; exit 7"
+    background "$VLOCK_BIN" run -t 60s --reply-timeout 50s "$K" -- sh -c "$until_end; exit 7"
     pid=$!
     until_true 20 has out ready
     cli script flush # EVALSHA, then EVAL, and an answer to both
-    rule delay 1000
+    rule delay 5000
     touch end
     until_true 20 grep -q ' EVALSHA$' "$PROXY/log"
     kill -TERM "$pid"
