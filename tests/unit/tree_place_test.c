@@ -91,7 +91,7 @@ static int strangers(void) {
 static int in_a_namespace(void) {
     /* /proc is still that of the namespace outside: its numbers mean others. */
     tree_init(&tree);
-    MUST(tree.how == TREE_BY_WAIT);
+    MUST(tree_choose(&tree) == TREE_BY_WAIT);
     stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 2));
     MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
@@ -140,6 +140,8 @@ static const char *used_again_list(const int *to) {
     tree_init(&tree);
     pid = stage_start(sleeper);
     stage_wait(&stage->ready, 1);
+    tree_choose(&tree);
+    tree_list_clear(&tree); /* as whatever walks does first */
     tree_walk(&tree, 0);
     if (!tree_walk_open(&tree, tree_list_find(&tree, pid), &dir, &sight))
         return "the child is not found";
@@ -203,7 +205,7 @@ static int hidden_and_refused(void) {
     if (!mount_proc("hidepid=2"))
         return NOT_HERE;
     tree_init(&tree);
-    MUST(tree.how == TREE_BY_CHILDREN);
+    MUST(tree_choose(&tree) == TREE_BY_CHILDREN);
     pid = stage_start(of_nobody);
     MUST(stage_wait(&stage->ready, 3));
     MUST(setgroups(0, NULL) == 0 && setresgid(1, 1, 0) == 0 && setresuid(1, 1, 0) == 0);

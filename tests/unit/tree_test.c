@@ -71,7 +71,7 @@ static bool ends_all(const char *what, void (*part)(void), int processes) {
     pid_t pid = stage_start(part);
 
     came = pid > 0 && stage_wait(&stage->ready, processes);
-    if (tree.how != TREE_BY_WAIT)
+    if (tree_choose(&tree) != TREE_BY_WAIT)
         came = came && counts((unsigned)processes);
     lived = tree_lives(&tree);
     killed = tree_kill(&tree, stage_soon());
@@ -253,7 +253,7 @@ int main(void) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     stage_set();
     tree_init(&tree);
-    how = tree.how;
+    how = tree_choose(&tree);
     check(!tree_has_strangers(&tree), "a process without children has no strangers");
     test_kill();
     test_storms();
