@@ -117,9 +117,22 @@ sits_waiting() {
 
 is_over() { ! kill -0 "$1" 2>/dev/null; }
 
+# plight PID: what it and all that descends from it are doing, for who reads why a test failed.
+plight() {
+    local pid
+    echo "what $1 was doing:"
+    for pid in "$1" $(pgrep -P "$1"); do
+        ps -o pid,ppid,pgid,sid,stat,wchan:16,etimes,args --no-headers -p "$pid" | cut -c1-150
+        sed -n 's/^\(...Pnd\|SigBlk\):\s*0*/\1 /p' "/proc/$pid/status" | tr '\n' ' '
+        cat "/proc/$pid/syscall"
+        [ "$pid" = "$1" ] || ps -o pid,ppid,stat,wchan:16,args --no-headers --ppid "$pid" |
+            cut -c1-150
+    done 2>/dev/null
+}
+
 # ends STATUS PID: the background command ends by itself, with STATUS.
 ends() {
-    until_true 30 is_over "$2" || kill -KILL "$2"
+    until_true 30 is_over "$2" || { plight "$2" && kill -KILL "$2"; }
     status=0
     wait "$2" || status=$?
     [ "$status" -eq "$1" ] || {
