@@ -152,6 +152,7 @@ int guard_be(void *arg) {
     struct post *post = arg;
 
     post->guard.self = getpid();
+    post->shared->guard = post->guard.self; /* FRONT may be long in coming to that */
     prctl(PR_SET_NAME, GUARD_NAME);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (take_signals(post, &post->why) != DONE) {

@@ -14,7 +14,7 @@ cd "$here/.."
 
 need gcc libc6-dev make cmake pkg-config libssl-dev \
     bats shellcheck clang bash zsh fish mandoc jq openssl procps python3 python3-redis util-linux \
-    redis-server redis-tools spin
+    redis-server redis-tools spin strace
 # Their version is pinned: another release that has none of it leaves the style tests out.
 wish clang-format-14 clang-tidy-14 musl-dev
 backport valkey-server valkey-tools

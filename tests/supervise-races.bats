@@ -57,6 +57,19 @@ killed_in_turn() {
 
 sleeps() { grep -q '^State:.*sleeping' "/proc/$1/status"; }
 
+# FRONT is held up for as long in the call that makes GUARD (its first clone).
+@test "a guard that is well under way before its front is" {
+    strace -o /dev/null true || skip 'nothing can be traced here'
+    supervised strace -o calls -e trace=clone -e inject=clone:delay_exit=300000:when=1 \
+        "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'trap "exit 6" TERM; : >there
+        while :; do sleep 0.05; done'
+    until_true 30 test -e there
+    until_true 30 has calls DELAYED
+    kill -TERM "$(pgrep -P "$FRONT")"
+    ends 6 "$FRONT"
+    is_free "$K"
+}
+
 # Two that go on starting others, in sessions of their own, until there is no file `grow`.
 GROWS='grows() { while [ -e grow ]; do (setsid sh -c "trap \"\" TERM; sleep 300" &); done; }
     grows & : >there; grows; sleep 300'
