@@ -104,6 +104,7 @@ not() { ! "$@"; }
 # background CMD...: starts CMD with its usual signals; its id is in $!. Output goes to files
 # `out` and `err` in the test's directory unless it is redirected.
 background() {
+    rm -f out err # what an earlier one has said
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$@" >out 2>err 3>&- &
 }
 

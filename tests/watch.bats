@@ -18,6 +18,7 @@ setup_file() {
 watcher() {
     local ttl=$1
     shift
+    rm -f seen wire # those of the last one say what this one has not said yet
     setpriv --pdeathsig KILL env --default-signal "${VLOCK_BIN%/*}/tests/unit/watcher" \
         "$VLOCK_URL" "$K" T "$ttl" "$@" >seen 2>wire 3>&- &
     PID=$!
@@ -35,6 +36,12 @@ is_tracked() { cli info stats | grep -q '^tracking_total_keys:[1-9]'; }
 saw() { grep -cx "$1" seen || true; }
 saw_at_least() { (($(saw "$1") >= $2)); }
 
+# hears_of_it: the watcher, that the lock was lost; it ends.
+hears_of_it() {
+    ends 79 "$PID" || { tail -n 30 seen wire && return 1; }
+    printf '%s\n' held suspect lost | diff - seen
+}
+
 # loses COMMAND...: the lock is taken from a holder whose next renewal is in 20 minutes.
 loses() {
     K=$K.$((RANDOM))
@@ -42,8 +49,7 @@ loses() {
     [ "${#GATE[@]}" -gt 0 ] || until_true 20 watches 1
     "$@" >/dev/null
     [ "${#GATE[@]}" -eq 0 ] || kill -USR1 "$PID"
-    ends 79 "$PID"
-    printf '%s\n' held suspect lost | diff - seen
+    hears_of_it
 }
 
 # loses_it_all: in every way that somebody else can take it.
@@ -100,8 +106,7 @@ loses_it_all() {
 
 @test "a lease that lapses is heard" {
     watcher 300 still
-    ends 79 "$PID"
-    printf '%s\n' held suspect lost | diff - seen
+    hears_of_it
 }
 
 @test "a lease that a foreign hand cuts short is renewed at once, and one that it lengthens is not" {
@@ -149,8 +154,7 @@ loses_it_all() {
         gives 0 extend --token T "$K" 10s
     done
     cli del "$K"
-    ends 79 "$PID"
-    printf '%s\n' held suspect lost | diff - seen
+    hears_of_it
 }
 
 @test "other locks, and the same name in another database, do not matter" {
@@ -169,8 +173,7 @@ loses_it_all() {
     [ "$(saw suspect)" -eq 0 ]
     [ "$(cli -n 3 get "$K")" = T ]
     cli -n 3 del "$K"
-    ends 79 "$PID"
-    printf '%s\n' held suspect lost | diff - seen
+    hears_of_it
 }
 
 @test "a queue in front of the lock does not matter" {
@@ -229,8 +232,7 @@ loses_it_all() {
     until_true 20 has wire 'CLIENT CACHING'
     kill -CONT "$SERVER_PID"
     cli del "$K"
-    ends 79 "$PID"
-    printf '%s\n' held suspect lost | diff - seen
+    hears_of_it
 }
 
 # unheard: nothing tells; the next renewal does, and -v says so, once.
