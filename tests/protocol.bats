@@ -232,6 +232,10 @@ client() {
 go() { echo >"$1.in"; }
 shown() { tail -n +1 -- *.out *.err; }
 
+# handed_on_anew: a lock that is handed on for a second without being free rests after that, and
+# here that second may pass between two lines.
+handed_on_anew() { [ "$(cli hdel "{$K}:vlock:fence" handing)" = 1 ]; }
+
 # passes_on OPTION...: vlock holds, then the client, then vlock, then the client: each waits in the
 # queue behind the one before, and is handed the lock by it.
 passes_on() {
@@ -245,12 +249,14 @@ passes_on() {
     gives 0 release --token T "$K"
     until_true 10 has one.out held
     held_by "$K" token-one
+    handed_on_anew
     go one
     ends 0 "$PID_two"
     has one.out released
     has two.err 'the bell: granted'
     held_by "$K" W
     not has three.out held
+    handed_on_anew
     gives 0 release --token W "$K"
     until_true 10 has three.out held
     grep -h '^held' one.out three.out
