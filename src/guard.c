@@ -123,8 +123,10 @@ static bool ear_has(const struct guard *guard, unsigned signo) {
         seen[signo] = shared->heard[signo];
     setpgid(0, 0); /* refused to who leads a session, but not before that */
     for (int looks = 0; looks < EAR_LOOKS && shared->heard[signo] == seen[signo]; looks++) {
+        /* In this order: what it takes, it has in hand before it is not pending any more. */
         bool pending = ear_hears(shared->ear) >> (signo - 1) & 1;
-        if (!pending && looks >= EAR_FIRST && shared->heard[signo] == seen[signo])
+        bool reads = __atomic_load_n(&shared->ear_reads, __ATOMIC_SEQ_CST);
+        if (!pending && !reads && looks >= EAR_FIRST && shared->heard[signo] == seen[signo])
             return false;
         poll(NULL, 0, 1);
     }

@@ -16,12 +16,16 @@
 #include "guard_part.h"
 #include "text.h"
 
-enum { DEAF_MS = 10 };
+enum {
+    DEAF_MS = 10,
+    STOP_LOOKS = 100 /* of 1 ms */
+};
 
 struct front {
     struct shared *shared;
     struct post *post; /* NULL: this image was executed in the place of the first */
     int signals;
+    int stops; /* readable when there is a SIGTSTP; -1: we take none */
 };
 
 static struct shared *at(const struct front *front) {
@@ -49,18 +53,22 @@ pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags) {
 static int be_ear(void *arg) {
     struct shared *shared = arg;
     struct signalfd_siginfo info;
+    struct pollfd fd = {.events = POLLIN};
     sigset_t all;
-    int signals;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "lock-ear");
     sigfillset(&all);
-    signals = signalfd(-1, &all, SFD_CLOEXEC);
+    fd.fd = signalfd(-1, &all, SFD_CLOEXEC);
     if (getppid() != shared->front)
         _exit(EXIT_SYSTEM);
-    while (signals >= 0 && read(signals, &info, sizeof info) == sizeof info) {
+    while (fd.fd >= 0 && poll(&fd, 1, -1) == 1) {
+        __atomic_store_n(&shared->ear_reads, true, __ATOMIC_SEQ_CST);
+        if (read(fd.fd, &info, sizeof info) != sizeof info)
+            break;
         shared->heard_ms[info.ssi_signo % SIGNALS] = clock_now_ms();
         shared->heard[info.ssi_signo % SIGNALS]++;
+        __atomic_store_n(&shared->ear_reads, false, __ATOMIC_SEQ_CST);
     }
     _exit(EXIT_SYSTEM);
 }
@@ -97,7 +105,8 @@ static void end_ear(struct shared *shared) {
  * kernel, when it runs out of it) kills all processes in there. Children, signals that wait, and
  * GUARD's word of our death outlast that. Returns if it cannot be done. */
 static void come_apart(struct post *post) {
-    if (post->memory < 0 || fcntl(post->memory, F_SETFD, 0) != 0)
+    /* A table of descriptors of our own first: what GUARD starts meanwhile must not inherit it. */
+    if (post->memory < 0 || unshare(CLONE_FILES) != 0 || fcntl(post->memory, F_SETFD, 0) != 0)
         return;
     prctl(PR_GET_NAME, post->shared->comm);
     execve("/proc/self/exe", post->argv, post->envp);
@@ -140,42 +149,68 @@ static void pass_on(pid_t guard, const struct signalfd_siginfo *info) {
         kill(guard, (int)info->ssi_signo);
 }
 
+/* True if it has been stopped, or has ended. */
+static bool has_stopped(pid_t pid) {
+    siginfo_t info = {.si_pid = 0};
+
+    waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG);
+    return info.si_pid != 0;
+}
+
+static bool is_pending(int signo) {
+    sigset_t pending;
+
+    return sigpending(&pending) == 0 && sigismember(&pending, signo) == 1;
+}
+
 /* Ctrl-Z is taken by FRONT, so that who still waits is stopped whole: he would otherwise start a
  * command in a stopped job. A command that runs is stopped by the terminal itself, and GUARD goes
- * on renewing. What the signal does by itself, to us, is left to the kernel, which spares those
- * whom no shell could continue. */
+ * on renewing. The signal was not read: what it does by itself, to us, is left to the kernel, which
+ * spares those whom no shell could continue, and takes it back when a SIGCONT comes before it was
+ * delivered. */
 static void stop(pid_t guard, const struct guard_told *told) {
     bool waits = !told->running;
     sigset_t stops;
 
     if (waits) {
-        siginfo_t info;
         kill(guard, SIGSTOP);
-        waitid(P_PID, (id_t)guard, &info, WSTOPPED | WEXITED | WNOWAIT);
+        /* A SIGCONT to all of us takes both signals back. */
+        for (int i = 0; i < STOP_LOOKS && is_pending(SIGTSTP) && !has_stopped(guard); i++)
+            poll(NULL, 0, 1);
         waits = !told->running; /* now that he cannot start anything any more */
         if (!waits)
             kill(guard, SIGCONT);
     }
     sigemptyset(&stops);
     sigaddset(&stops, SIGTSTP);
-    raise(SIGTSTP);
     sigprocmask(SIG_UNBLOCK, &stops, NULL); /* here we sleep, until we are continued */
     sigprocmask(SIG_BLOCK, &stops, NULL);
     if (waits)
         kill(guard, SIGCONT);
 }
 
-/* What FRONT takes besides: Ctrl-Z, unless it is ignored, and GUARD's word. */
+/* What FRONT takes besides: GUARD's word. */
 static void take_more(const struct loop *loop, sigset_t *taken) {
-    struct sigaction found;
     sigset_t set = loop->taken;
 
     sigaddset(&set, GUARD_CALLS);
-    if (sigaction(SIGTSTP, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
-        sigaddset(&set, SIGTSTP);
     if (signalfd(loop->signals, &set, SFD_CLOEXEC | SFD_NONBLOCK) >= 0)
         sigprocmask(SIG_BLOCK, &set, NULL);
     *taken = set;
+}
+
+/* ... and Ctrl-Z, unless it is ignored: the descriptor, or -1. */
+static int take_stops(void) {
+    struct sigaction found;
+    sigset_t set;
+    int fd = -1;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTSTP);
+    if (sigaction(SIGTSTP, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
+        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigprocmask(fd >= 0 ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+    return fd;
 }
 
 /* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
@@ -184,14 +219,17 @@ static void attend(const struct front *front) {
     pid_t guard = front->shared->guard;
 
     for (;;) {
-        struct pollfd fd = {.fd = front->signals, .events = POLLIN};
+        struct pollfd fds[] = {{.fd = front->signals, .events = POLLIN},
+                               {.fd = front->stops, .events = POLLIN}};
         struct signalfd_siginfo info;
 
-        if (poll(&fd, 1, -1) != 1 || read(front->signals, &info, sizeof info) != sizeof info)
+        if (poll(fds, 2, -1) <= 0)
             continue;
-        if (info.ssi_signo == SIGTSTP)
+        if (fds[1].revents)
             stop(guard, &at(front)->told);
-        else if (info.ssi_signo == GUARD_CALLS)
+        if (!fds[0].revents || read(front->signals, &info, sizeof info) != sizeof info)
+            continue;
+        if (info.ssi_signo == GUARD_CALLS)
             hear(front);
         else if (info.ssi_signo != SIGCHLD)
             pass_on(guard, &info);
@@ -209,7 +247,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
     enum outcome outcome = loop_take_signals(loop, on_signal, signal_arg, why);
     struct loop before;
     struct shared *shared;
-    struct front front;
+    struct front front = {.stops = -1};
     struct post *post;
     char *room;
     pid_t pid = -1;
@@ -234,13 +272,16 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
         post->memory = -1;
         shared->front = post->guard.front;
         take_more(loop, &shared->signals);
+        front.stops = take_stops();
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         pid = guard_start(guard_be, post, (char *)post, SIGCHLD);
     }
     if (pid < 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start a process: %s", strerror(errno));
     shared->guard = pid;
-    front = (struct front){.shared = shared, .post = post, .signals = before.signals};
+    front.shared = shared;
+    front.post = post;
+    front.signals = before.signals;
     attend(&front);
     *loop = before;
     *told = at(&front)->told;
@@ -250,22 +291,22 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 
 /* ---- FRONT, executed anew ---- */
 
-/* What the variable names; NULL if that is not what GUARD made for this process. */
+/* What the variable names; NULL if that is not what GUARD made for this process. If it is, but there
+ * is no memory for it, the process ends: GUARD sees to the rest. */
 static struct shared *inherited(void) {
     const char *value = getenv(GUARD_VARIABLE);
     unsigned long long fd;
-    struct shared *shared;
+    struct shared *shared, look;
     struct stat status;
 
     if (!value || !text_number(value, 1 << 20, &fd) || fstat((int)fd, &status) != 0 ||
-        status.st_size < (off_t)sizeof *shared)
+        pread((int)fd, &look, sizeof look, 0) != sizeof look ||
+        memcmp(look.magic, GUARD_MAGIC, sizeof look.magic) != 0 ||
+        look.bytes != (size_t)status.st_size || look.front != getpid())
         return NULL;
-    shared = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
+    shared = mmap(NULL, look.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
     if (shared == MAP_FAILED)
-        return NULL;
-    if (memcmp(shared->magic, GUARD_MAGIC, sizeof shared->magic) != 0 ||
-        shared->bytes != (size_t)status.st_size || shared->front != getpid())
-        return NULL;
+        _exit(EXIT_SYSTEM);
     close((int)fd);
     return shared;
 }
@@ -281,6 +322,7 @@ void *guard_resume(struct guard_told *told) {
     shared->apart = true;
     front.signals = signalfd(-1, &shared->signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (front.signals >= 0) {
+        front.stops = take_stops();
         start_ear(&front);
         if (!reap(&front)) /* it may have ended while nobody was there to hear it */
             attend(&front);

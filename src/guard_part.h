@@ -30,6 +30,7 @@ struct shared {
     volatile bool apart;                /* FRONT has a memory of its own */
     volatile bool ear_wanted;           /* FRONT was asked for one */
     volatile pid_t ear;                 /* 0: there is none */
+    volatile bool ear_reads;            /* it may have one in hand that it has not counted yet */
     volatile unsigned heard[SIGNALS];   /* how often the ear got each signal */
     volatile int64_t heard_ms[SIGNALS]; /* ... and when last: CLOCK_BOOTTIME */
     char estate[];                      /* see guard_run() */
