@@ -291,8 +291,8 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 
 /* ---- FRONT, executed anew ---- */
 
-/* What the variable names; NULL if that is not what GUARD made for this process. If it is, but there
- * is no memory for it, the process ends: GUARD sees to the rest. */
+/* What the variable names; NULL if that is not what GUARD made for this process. If it is, but
+ * there is no memory for it, the process ends: GUARD sees to the rest. */
 static struct shared *inherited(void) {
     const char *value = getenv(GUARD_VARIABLE);
     unsigned long long fd;

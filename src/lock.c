@@ -42,10 +42,10 @@ static enum outcome busy(struct lock *lock, const struct answer *answer, struct 
     return trouble_say(why, HELD, EXIT_BUSY, "%s: try again later, or wait with -w", holder);
 }
 
-/* Takes back an acquire that was not answered. `why` keeps the sentence of what had happened,
- * and says so if the store could not be told. */
-static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome outcome,
-                             struct trouble *why) {
+/* Takes back an acquire that was not answered. False if the store could not be told: `why` keeps
+ * the sentence of what had happened, and says so. */
+static bool withdraw(struct lock *lock, int64_t until_ms, enum outcome outcome,
+                     struct trouble *why) {
     int64_t now_ms = clock_now_ms(), left_ms = WITHDRAW_FREELY_MS;
     struct request request = request_for(lock, ASK_WITHDRAW);
     struct answer ignored;
@@ -59,12 +59,12 @@ static enum outcome withdraw(struct lock *lock, int64_t until_ms, enum outcome o
         left_ms = WITHDRAW_MS;
     loop_watch_outputs(lock->loop, false); /* that may be why, and must not end this too */
     if (store_ask(lock->store, &request, now_ms + left_ms, &ignored, &other) == DONE)
-        return outcome == UNSURE ? FAILED : outcome;
+        return true;
     if (lock->ttl_ms != TTL_NONE)
         duration_format(ttl, lock->ttl_ms);
     trouble_say(why, outcome, before.status,
                 "%s: if the lock was given all the same, it lapses after %s", before.text, ttl);
-    return outcome == UNSURE ? FAILED : outcome;
+    return false;
 }
 
 /* Asks once. `heard`: the store has answered before, so it is worth coming back to. `answer` is
@@ -96,10 +96,11 @@ static enum outcome ask_anew(struct lock *lock, bool queued, int64_t until_ms, i
     return token_make_id(lock->id, why);
 }
 
-/* The whole wait. `queued`: a place in the queue may have been taken. The first question only takes
- * what is free; who is to wait asks again, and joins the queue. */
+/* The whole wait. `queued`: a place in the queue may have been taken; `held`: what the store said
+ * last, if it did. The first question only takes what is free; who is to wait asks again, and joins
+ * the queue. */
 static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queued,
-                                 struct trouble *why) {
+                                 struct trouble *held, struct trouble *why) {
     struct request waiting = request_for(lock, ASK_ACQUIRE);
     struct answer answer = {0};
     bool heard = false;
@@ -117,7 +118,8 @@ static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queu
         *queued = heard && (outcome != DONE);
         if (outcome != HELD)
             return outcome;
-        outcome = busy(lock, &answer, why);
+        outcome = busy(lock, &answer, held);
+        *why = *held;
         if (lock->held_around || until_ms == 0)
             return outcome;
         if (heard && store_await(lock->store, &waiting, until_ms, why) == STOPPED)
@@ -130,16 +132,23 @@ static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queu
 
 enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
     enum outcome outcome = held_check(why);
-    bool queued = false;
+    struct trouble held = {0};
+    bool queued = false, late;
 
     if (outcome == DONE)
         outcome = token_make_id(lock->id, why);
     if (outcome != DONE)
         return outcome;
-    outcome = take_or_wait(lock, until_ms, &queued, why);
-    if (outcome == UNSURE || outcome == STOPPED || (queued && outcome != DONE))
-        return withdraw(lock, until_ms, outcome, why);
-    return outcome;
+    outcome = take_or_wait(lock, until_ms, &queued, &held, why);
+    if (outcome != UNSURE && outcome != STOPPED && (!queued || outcome == DONE))
+        return outcome;
+    /* The time ran out under a question, and that the store still answers is seen now. */
+    late = outcome == UNSURE && *held.text && clock_now_ms() >= until_ms;
+    if (withdraw(lock, until_ms, outcome, why) && late) {
+        *why = held;
+        return HELD;
+    }
+    return outcome == UNSURE ? FAILED : outcome;
 }
 
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,

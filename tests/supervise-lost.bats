@@ -231,6 +231,19 @@ HOOK
     kill -0 "$(<hook.pid)"
 }
 
+@test "the hook inherits no descriptor of vlock's" {
+    echo '#!/bin/sh
+        ls -l /proc/$$/fd >fds.new; mv fds.new fds' >hook
+    chmod +x hook
+    supervised "$VLOCK_BIN" run -t 10m --on-lost=exec:./hook "$K" -- sh -c ': >there; exec sleep 300'
+    until_true 30 test -e there
+    broken
+    ends 79 "$FRONT"
+    until_true 30 test -e fds
+    cat fds
+    not grep -e memfd -e anon_inode -e socket: -e "lock-" fds
+}
+
 @test "the hook is not run unless the lock is lost" {
     gives 5 run --on-lost='exec:touch hooked' "$K" -- sh -c 'exit 5'
     gives 5 run --on-lost='exec:touch hooked' "$K" -- \

@@ -156,6 +156,59 @@ PY
     is_free "$K"
 }
 
+# In a group of its own, so that it can be signalled whole.
+@test "a SIGCONT that follows a SIGTSTP at once leaves no waiter stopped or deaf" {
+    take -t 10m "$K"
+    cat >storm.py <<'PY'
+import os, signal, subprocess, sys, time
+front = subprocess.Popen(sys.argv[1:], process_group=0)
+while not os.path.exists("storm"):
+    time.sleep(0.01)
+for turn in range(200):
+    os.killpg(front.pid, signal.SIGTSTP)
+    end = time.perf_counter() + turn % 40 * 2e-5
+    while time.perf_counter() < end:
+        pass
+    os.killpg(front.pid, signal.SIGCONT)
+    time.sleep(0.005)
+open("over", "w").close()
+sys.exit(front.wait())
+PY
+    python -c '' # finds $PYTHON
+    supervised "$PYTHON" storm.py "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'exit 5'
+    until_true 30 wait_for_it "$K" 1
+    : >storm
+    until_true 60 test -e over
+    gives 0 release --token "$TOKEN" "$K"
+    ends 5 "$FRONT"
+    is_free "$K"
+}
+
+# The ear counts what the group gets (guard_front.c).
+@test "a signal to the group reaches CMD once, and one to vlock too, when the ear is late" {
+    strace -o /dev/null true || skip 'nothing can be traced here'
+    write_counter
+    supervised setsid "$VLOCK_BIN" run -t 10m "$K" -- "$PYTHON" counter.py
+    until_true 30 test -e ready
+    until_true 30 has_ear
+    strace -o calls -e trace=read -e inject=read:delay_exit=100000 -p "$EAR" 2>/dev/null 3>&- &
+    tracer=$!
+    until_true 30 is_traced "$EAR"
+    kill -USR1 -- "-$FRONT"
+    until_true 30 has calls DELAYED
+    until_true 30 got_sorted 10
+    kill -USR2 "$FRONT" # behind it: when this has come, the other one has come as often as it will
+    until_true 30 got_sorted '10 12'
+    kill -USR1 "$FRONT"
+    until_true 30 got_sorted '10 10 12'
+    kill "$tracer"
+    touch end
+    ends 5 "$FRONT"
+}
+
+has_ear() { EAR=$(pgrep -P "$FRONT" -x lock-ear); }
+is_traced() { ! grep -q '^TracerPid:.0$' "/proc/$1/status"; }
+
 @test "SIGSTOP and SIGCONT of CMD itself are its own business" {
     supervised "$VLOCK_BIN" run -t 1s "$K" -- \
         sh -c 'echo $$ >cmd.pid; until [ -e end ]; do sleep 0.02; done; exit 5'

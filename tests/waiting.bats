@@ -251,6 +251,24 @@ listen_in() {
 
 # --- what is shown ---------------------------------------------------------------------------
 
+# Each of the questions is sent when the time is over; the first has to do with whether there is a
+# server at all.
+@test "-w that runs out under a question, and not for the server's sake, is busy: 75" {
+    on_server || skip 'nothing is sent on the local store'
+    strace -o /dev/null true || skip 'nothing can be traced here'
+    take -t 10m "$K"
+    for question in 2 3; do
+        observe strace -f -o calls -e trace=sendto \
+            -e inject=sendto:delay_enter=800000:when=$question \
+            "$VLOCK_BIN" run -w 400ms "$K" -- touch ran
+        has calls DELAYED
+        [ "$status" -eq 75 ]
+        says "$K: held by"
+    done
+    [ ! -e ran ]
+    wait_for_it "$K" 0
+}
+
 @test "a waiter shows no token with -v, neither its own nor another's" {
     gives 0 acquire -t 60s --token the-holders-secret "$K"
     background "$VLOCK_BIN" -v acquire -t 60s --token the-waiters-secret "$K"
