@@ -13,6 +13,7 @@
 #include "tree_part.h"
 
 #define LOOKS       64 /* at a tree that changes all the time, before something is done */
+#define AGREE_MS    50 /* and no longer than this, when nobody is stopped meanwhile */
 #define SLICE_MS    50 /* how long one process is waited for, before all are looked at again */
 #define AGAIN_MS    5
 #define OTHERS_MS   200
@@ -100,19 +101,23 @@ static void gather(struct tree *tree, int signo, int64_t until_ms) {
     while (tree->changed && !tree->waited && ++looks < LOOKS && clock_now_ms() < until_ms);
 }
 
+/* Whoever is found runs on, so a family that grows does so the faster the longer it is looked at.
+ * Two looks at least, however slow the machine. */
+static void gather_running(struct tree *tree) {
+    tree_walk(tree, 0);
+    if (tree->changed && !tree->waited)
+        gather(tree, 0, clock_now_ms() + AGREE_MS);
+}
+
 static void send_one(struct tree *tree, struct tree_member *member, int signo, unsigned *reached) {
     struct tree_sight sight;
     int dir, sent;
 
     if (!tree_walk_open(tree, member, &dir, &sight))
         return;
-    if (tree->but && strcmp(sight.comm, tree->but) == 0) {
-        tree->left++;
-    } else {
-        sent = tree_walk_send(member, dir, signo);
-        *reached += sent > 0;
-        tree->refused += sent < 0;
-    }
+    sent = tree_walk_send(member, dir, signo);
+    *reached += sent > 0;
+    tree->refused += sent < 0;
     if (dir >= 0)
         close(dir);
 }
@@ -122,8 +127,8 @@ unsigned tree_signal(struct tree *tree, int signo) {
     unsigned reached = 0;
 
     begin(tree);
-    tree->refused = tree->left = 0;
-    gather(tree, 0, CLOCK_NEVER);
+    tree->refused = 0;
+    gather_running(tree);
     for (unsigned i = 0; i < tree->count; i++)
         send_one(tree, &tree->members[i], signo, &reached);
     tree_list_clear(tree);
@@ -253,7 +258,10 @@ void tree_kill_but(struct tree *tree, const char *name) {
 
     tree->but = name;
     do {
-        tree_signal(tree, SIGKILL);
+        begin(tree);
+        tree->left = 0;
+        gather(tree, SIGKILL, until_ms);
+        tree_list_clear(tree);
         if (tree->left)
             poll(NULL, 0, AGAIN_MS);
     } while (tree->left && clock_now_ms() < until_ms);
@@ -270,7 +278,7 @@ void tree_names(const struct tree *tree, char *out, size_t bytes) {
     *out = '\0';
     now.mapped = NULL;
     begin(&now);
-    gather(&now, 0, CLOCK_NEVER);
+    gather_running(&now);
     for (unsigned i = 0; i < now.count; i++)
         living += now.members[i].state == TREE_MEMBER || now.members[i].state == TREE_HIDDEN;
     for (unsigned i = 0; i < now.count && shown < NAMED; i++) {

@@ -55,7 +55,7 @@ struct tree_member {
     uint64_t born_ticks; /* since boot; with the pid, who it is */
     pid_t pid, parent;
     enum tree_state state;
-    bool told;   /* stopped already, in tree_kill() */
+    bool told;   /* signalled already, when it was found */
     bool listed; /* by its parent, in this look */
 };
 
@@ -63,8 +63,6 @@ struct tree_member {
 struct tree {
     pid_t keep;       /* our child whose status the caller wants itself: signalled as all are,
                          never waited for. 0: none. Set it after tree_init(). */
-    const char *but;  /* tree_signal() leaves out who goes by this name; NULL: nobody */
-    unsigned left;    /* how many those were, in the last call */
     unsigned refused; /* how many might not be signalled (EPERM), in the last call that did */
     bool unknown;     /* there may be more than was found, in the last call */
     enum tree_how how;
@@ -72,7 +70,9 @@ struct tree {
     uint64_t since_ticks; /* children of ours that are not younger are strangers */
     pid_t spared[TREE_SPARED];
     unsigned spared_count;
-    bool blind; /* too many strangers to tell apart: `keep` alone is touched */
+    const char *but; /* whom tree_kill_but() leaves out, */
+    unsigned left;   /* and how many those were */
+    bool blind;      /* too many strangers to tell apart: `keep` alone is touched */
     bool changed;
     bool waited;  /* our children could not be listed but by waitid() */
     void *mapped; /* NULL: the list is near */
@@ -116,9 +116,9 @@ bool tree_lives(struct tree *tree);
  * not come out of the kernel. Kills once even if the deadline has passed. */
 bool tree_kill(struct tree *tree, int64_t deadline_ms);
 
-/* Kills all descendants but those that go by this name, which see to themselves when what they look
- * after is gone: waits until they are gone too, a fifth of a second at most. tree_kill() has the
- * rest. */
+/* Kills each descendant as it is found, but those that go by this name, which see to themselves
+ * when what they look after is gone: waits until they are gone too, a fifth of a second at most.
+ * tree_kill() has the rest. */
 void tree_kill_but(struct tree *tree, const char *name);
 
 /* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",

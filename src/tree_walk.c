@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -207,7 +208,10 @@ static bool visit(struct tree *tree, unsigned index, int signo, bool own) {
         return false;
     if (signo && !member->told) {
         member->told = true;
-        tree_walk_send(member, dir, signo);
+        if (tree->but && strcmp(sight.comm, tree->but) == 0)
+            tree->left++;
+        else
+            tree_walk_send(member, dir, signo);
     }
     /* From here on `member` may have moved: the list grows. */
     if (dir >= 0 && !own && tree->how == TREE_BY_CHILDREN &&

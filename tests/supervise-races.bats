@@ -70,35 +70,45 @@ sleeps() { grep -q '^State:.*sleeping' "/proc/$1/status"; }
     is_free "$K"
 }
 
-# Two that go on starting others, in sessions of their own, until there is no file `grow`.
-GROWS='grows() { while [ -e grow ]; do (setsid sh -c "trap \"\" TERM; sleep 300" &); done; }
-    grows & : >there; grows; sleep 300'
+# Two that go on starting others, in sessions of their own, until there is no file `grow`, or one
+# of them has started 1200, which is the file `outgrown`. They are `there` with the 300th.
+GROWS='grows() {
+        count=0
+        while [ -e grow ]; do
+            (setsid sh -c "trap \"\" TERM; exec sleep 300" &)
+            count=$((count + 1))
+            case $count in 300) : >there ;; 1200) : >outgrown; rm -f grow ;; esac
+        done
+    }
+    grows & grows; sleep 300'
 
 @test "a family that grows all the time is stopped when the lock is lost" {
     : >grow
     supervised "$VLOCK_BIN" run -t 10m --kill-after 100ms "$K" -- sh -c "$GROWS"
-    until_true 30 test -e there
+    until_true 60 test -e there
     gives 0 break --yes "$K"
     ends 79 "$FRONT"
-    until_true 5 nothing_left
+    until_true 30 nothing_left
+    [ ! -e outgrown ]
     rm grow
 }
 
 @test "a family that grows all the time is stopped when vlock or its guard is killed" {
-    : >grow
     for victim in front guard; do
+        : >grow
         rm -f there
         supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c "$GROWS"
-        until_true 30 test -e there
+        until_true 60 test -e there
         case $victim in
         front) kill -KILL "$FRONT" ;;
         guard) kill -KILL "$(guard_of "$FRONT")" ;;
         esac
         until_true 30 nothing_left
+        [ ! -e outgrown ]
         until_true 30 is_free "$K"
         wait "$FRONT" || :
+        rm grow
     done
-    rm grow
 }
 
 @test "a large family is stopped, all of it" {
