@@ -194,6 +194,7 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
     s->found = run->ctx.found;
     s->tree = run->tree;
     s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
+    guard_begin(guard);
     if (!run->borrowed && clock_now_ms() >= lease_stop_at(&lock->lease))
         outcome = trouble_say(why, LOST, EXIT_NOT_OWNED,
                               "the lease was over before the command could start: use a longer -t");
@@ -201,7 +202,6 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
         outcome = set_grant(run, why);
     if (outcome == DONE)
         outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
-    guard->told->running = true;
     if (outcome == DONE)
         outcome = supervise_start(s, run->ctx.options->run, why);
     run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */

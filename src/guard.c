@@ -15,7 +15,8 @@
 #include "guard_part.h"
 
 enum {
-    EAR_LOOKS = 100, /* of 1 ms */
+    EAR_LOOKS = 100,  /* of 1 ms */
+    STOP_LOOKS = 100, /* too */
     OLD_MS = 1000,
     EAR_FIRST = 5 /* so many of them before it is taken for certain that it has not heard */
 };
@@ -30,15 +31,15 @@ static void read_text(const char *path, char *text, size_t bytes) {
     text[length > 0 ? length : 0] = '\0';
 }
 
-/* The signals that wait there, as bits; 0 if that cannot be seen. */
-static unsigned long long ear_hears(pid_t ear) {
+/* Whether this signal waits for this process; false if that cannot be seen. */
+static bool waits_for(pid_t pid, unsigned signo) {
     char path[48], text[4096];
     char *at;
 
-    snprintf(path, sizeof path, "/proc/%ld/status", (long)ear);
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     read_text(path, text, sizeof text);
     at = strstr(text, "\nShdPnd:");
-    return at ? strtoull(at + strlen("\nShdPnd:"), NULL, 16) : 0;
+    return at && (strtoull(at + strlen("\nShdPnd:"), NULL, 16) >> (signo - 1) & 1);
 }
 
 /* The environment, and where the memory is. Kept until the end. */
@@ -124,7 +125,7 @@ static bool ear_has(const struct guard *guard, unsigned signo) {
     setpgid(0, 0); /* refused to who leads a session, but not before that */
     for (int looks = 0; looks < EAR_LOOKS && shared->heard[signo] == seen[signo]; looks++) {
         /* In this order: what it takes, it has in hand before it is not pending any more. */
-        bool pending = ear_hears(shared->ear) >> (signo - 1) & 1;
+        bool pending = waits_for(shared->ear, signo);
         bool reads = __atomic_load_n(&shared->ear_reads, __ATOMIC_SEQ_CST);
         if (!pending && !reads && looks >= EAR_FIRST && shared->heard[signo] == seen[signo])
             return false;
@@ -136,18 +137,78 @@ static bool ear_has(const struct guard *guard, unsigned signo) {
 
 /* ---- GUARD ---- */
 
-/* GUARD's own signals: FRONT's, the word of FRONT's death, and none that would stop it: those of
- * job control, and what writing to a terminal from another group brings. */
-static enum outcome take_signals(struct post *post, struct trouble *why) {
-    static const int stopping[] = {SIGTSTP, SIGTTIN, SIGTTOU};
-    struct loop *loop = post->loop;
-    sigset_t quiet;
+static bool front_is_stopped(const struct post *post) {
+    return __atomic_load_n(&post->shared->stopped, __ATOMIC_SEQ_CST);
+}
 
+/* The terminal stops all of us: what FRONT is yet to take, is waited for. */
+static void await_front(const struct post *post) {
+    for (int looks = 0; looks < STOP_LOOKS && !front_is_stopped(post) &&
+                        waits_for(post->guard.front, GUARD_FRONT_STOPS);
+         looks++)
+        poll(NULL, 0, 1);
+}
+
+/* Rests while FRONT is stopped, and lives. This is where we wait anyway: nobody who needs what we
+ * have in hand is kept waiting (a SIGSTOP could come in the middle of a store's work). */
+static void rest_with_front(const struct post *post) {
+    sigset_t wakes;
+
+    sigemptyset(&wakes);
+    sigaddset(&wakes, GUARD_FRONT_STOPS);
+    sigaddset(&wakes, GUARD_FRONT_GONE);
+    while (front_is_stopped(post) && !guard_is_orphan(&post->guard))
+        sigwaitinfo(&wakes, NULL);
+    if (guard_is_orphan(&post->guard))
+        kill(post->guard.self, GUARD_FRONT_GONE); /* for the loop, which has not seen it */
+}
+
+/* Until there is a command. */
+static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
+    const struct post *post = arg;
+
+    if (info->ssi_signo != GUARD_FRONT_STOPS)
+        return post->on_signal(post->signal_arg, info);
+    if (!guard_from_front(&post->guard, info))
+        await_front(post);
+    rest_with_front(post);
+    return false;
+}
+
+void guard_begin(const struct guard *guard) {
+    const struct post *post = guard->post;
+    struct guard_told *told = guard->told;
+    struct timespec at_once = {0};
+    sigset_t stops;
+
+    sigemptyset(&stops);
+    sigaddset(&stops, GUARD_FRONT_STOPS);
+    for (;;) {
+        if (sigtimedwait(&stops, NULL, &at_once) > 0)
+            await_front(post);
+        __atomic_store_n(&told->running, true, __ATOMIC_SEQ_CST);
+        if (!front_is_stopped(post) || guard_is_orphan(guard))
+            return;
+        __atomic_store_n(&told->running, false, __ATOMIC_SEQ_CST);
+        rest_with_front(post);
+    }
+}
+
+/* GUARD's own signals: FRONT's, the word of FRONT's death and of its being stopped, and none that
+ * would stop GUARD: what reading and writing to a terminal from another group brings. */
+static enum outcome take_signals(struct post *post, struct trouble *why) {
+    static const int stopping[] = {SIGTTIN, SIGTTOU};
+    struct loop *loop = post->loop;
+    sigset_t quiet, extra;
+
+    sigemptyset(&extra);
+    sigaddset(&extra, GUARD_FRONT_GONE);
+    sigaddset(&extra, GUARD_FRONT_STOPS);
     sigemptyset(&quiet);
     for (size_t i = 0; i < sizeof stopping / sizeof *stopping; i++)
         sigaddset(&quiet, stopping[i]);
     sigprocmask(SIG_BLOCK, &quiet, NULL);
-    return loop_retake_signals(loop, GUARD_FRONT_GONE, post->on_signal, post->signal_arg, why);
+    return loop_retake_signals(loop, &extra, on_signal, post, why);
 }
 
 int guard_be(void *arg) {

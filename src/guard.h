@@ -14,7 +14,8 @@
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
- * stopped job. (Before there is a command, it stops GUARD as well.) Once the command has lasted,
+ * stopped job. (Before there is a command, GUARD rests as well, where nobody else needs what it
+ * has in hand, and starts none before FRONT goes on.) Once the command has lasted,
  * GUARD has a session of its own, where no terminal and no `kill -- -GROUP` reaches it, and goes on
  * renewing. It must not be in another group of the same session: the kernel would take it for a
  * shell that can continue the command's group when that is stopped. (So a SIGKILL to the group
@@ -48,6 +49,10 @@
 /* What GUARD sees when FRONT has been killed. */
 enum { GUARD_FRONT_GONE = SIGPWR };
 
+/* What FRONT tells GUARD when Ctrl-Z stops it, and when it goes on; or the terminal itself has sent
+ * it to both. */
+enum { GUARD_FRONT_STOPS = SIGTSTP };
+
 /* What GUARD is called (/proc/PID/comm). */
 #define GUARD_NAME "lock-guard"
 
@@ -56,7 +61,7 @@ struct guard_told {
     volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
     volatile int status;         /* the exit status of the whole */
     volatile int signo;          /* the signal that the whole is to die of, or 0 */
-    volatile bool running;       /* the command may run from here on */
+    volatile bool running;       /* the command may run from here on: guard_begin() */
     volatile bool armed;         /* there is something to give back */
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
     volatile pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
@@ -86,6 +91,10 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 
 /* The first thing in main(). NULL: this process is no FRONT that was executed anew. */
 void *guard_resume(struct guard_told *told);
+
+/* Just before the command is started: waits while FRONT is stopped. What GUARD takes for it is over
+ * then, perhaps: look at the deadline afterwards. */
+void guard_begin(const struct guard *guard);
 
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);

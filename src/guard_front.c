@@ -16,10 +16,7 @@
 #include "guard_part.h"
 #include "text.h"
 
-enum {
-    DEAF_MS = 10,
-    STOP_LOOKS = 100 /* of 1 ms */
-};
+enum { DEAF_MS = 10 };
 
 struct front {
     struct shared *shared;
@@ -149,44 +146,27 @@ static void pass_on(pid_t guard, const struct signalfd_siginfo *info) {
         kill(guard, (int)info->ssi_signo);
 }
 
-/* True if it has been stopped, or has ended. */
-static bool has_stopped(pid_t pid) {
-    siginfo_t info = {.si_pid = 0};
-
-    waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG);
-    return info.si_pid != 0;
+/* Says whether FRONT stops, to a GUARD that may be about to start the command: it looks at
+ * `stopped` once it has set `running`, we the other way round, so that one of us sees the other. */
+static void tell_stopped(struct shared *shared, bool stopped) {
+    __atomic_store_n(&shared->stopped, stopped, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&shared->told.running, __ATOMIC_SEQ_CST))
+        kill(shared->guard, GUARD_FRONT_STOPS);
 }
 
-static bool is_pending(int signo) {
-    sigset_t pending;
-
-    return sigpending(&pending) == 0 && sigismember(&pending, signo) == 1;
-}
-
-/* Ctrl-Z is taken by FRONT, so that who still waits is stopped whole: he would otherwise start a
- * command in a stopped job. A command that runs is stopped by the terminal itself, and GUARD goes
- * on renewing. The signal was not read: what it does by itself, to us, is left to the kernel, which
- * spares those whom no shell could continue, and takes it back when a SIGCONT comes before it was
- * delivered. */
-static void stop(pid_t guard, const struct guard_told *told) {
-    bool waits = !told->running;
+/* Ctrl-Z is taken by FRONT, so that who still waits does not start a command in a stopped job. A
+ * command that runs is stopped by the terminal itself, and GUARD goes on renewing. The signal was
+ * not read: what it does by itself, to us, is left to the kernel, which spares those whom no shell
+ * could continue, and takes it back when a SIGCONT comes before it was delivered. */
+static void stop(struct shared *shared) {
     sigset_t stops;
 
-    if (waits) {
-        kill(guard, SIGSTOP);
-        /* A SIGCONT to all of us takes both signals back. */
-        for (int i = 0; i < STOP_LOOKS && is_pending(SIGTSTP) && !has_stopped(guard); i++)
-            poll(NULL, 0, 1);
-        waits = !told->running; /* now that he cannot start anything any more */
-        if (!waits)
-            kill(guard, SIGCONT);
-    }
+    tell_stopped(shared, true);
     sigemptyset(&stops);
     sigaddset(&stops, SIGTSTP);
     sigprocmask(SIG_UNBLOCK, &stops, NULL); /* here we sleep, until we are continued */
     sigprocmask(SIG_BLOCK, &stops, NULL);
-    if (waits)
-        kill(guard, SIGCONT);
+    tell_stopped(shared, false);
 }
 
 /* What FRONT takes besides: GUARD's word. */
@@ -226,7 +206,7 @@ static void attend(const struct front *front) {
         if (poll(fds, 2, -1) <= 0)
             continue;
         if (fds[1].revents)
-            stop(guard, &at(front)->told);
+            stop(at(front));
         if (!fds[0].revents || read(front->signals, &info, sizeof info) != sizeof info)
             continue;
         if (info.ssi_signo == GUARD_CALLS)

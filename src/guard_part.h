@@ -27,6 +27,7 @@ struct shared {
     char comm[16];    /* FRONT's name */
     sigset_t signals; /* what FRONT takes */
     struct guard_told told;
+    volatile bool stopped;              /* FRONT is about to stop, or has */
     volatile bool apart;                /* FRONT has a memory of its own */
     volatile bool ear_wanted;           /* FRONT was asked for one */
     volatile pid_t ear;                 /* 0: there is none */

@@ -50,12 +50,12 @@ enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, voi
     return DONE;
 }
 
-enum outcome loop_retake_signals(struct loop *loop, int extra, loop_on_signal *on_signal, void *arg,
-                                 struct trouble *why) {
-    sigset_t set = loop->taken;
+enum outcome loop_retake_signals(struct loop *loop, const sigset_t *extra,
+                                 loop_on_signal *on_signal, void *arg, struct trouble *why) {
+    sigset_t set;
     int signals;
 
-    sigaddset(&set, extra);
+    sigorset(&set, &loop->taken, extra);
     signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot watch signals: %s", strerror(errno));

@@ -60,10 +60,10 @@ enum outcome loop_take_signals(struct loop *loop, loop_on_signal *on_signal, voi
                                struct trouble *why);
 
 /* For a process that was made after loop_take_signals() and shares the descriptor: takes its own
- * signals, and `extra` with them, through one of its own. `extra` is taken even if it is ignored.
- * FAILED/71. */
-enum outcome loop_retake_signals(struct loop *loop, int extra, loop_on_signal *on_signal, void *arg,
-                                 struct trouble *why);
+ * signals, and `extra` with them, through one of its own. `extra` are taken even if they are
+ * ignored. FAILED/71. */
+enum outcome loop_retake_signals(struct loop *loop, const sigset_t *extra,
+                                 loop_on_signal *on_signal, void *arg, struct trouble *why);
 
 /* Whether a pipe or socket on stdout or stderr whose reader has gone ends every wait. */
 void loop_watch_outputs(struct loop *loop, bool watch);

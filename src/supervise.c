@@ -48,6 +48,8 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
             child_signal(&s->child, signo);
         return false;
     }
+    if (signo == GUARD_FRONT_STOPS)
+        return false; /* it went on again before there was a command */
     /* What was sent to the whole process group has reached the command already. After the command
      * has ended there is nobody to tell, and giving the lock back must not be stopped: it is
      * bounded anyway, and who stops a service signals the command first and then us. */

@@ -118,6 +118,9 @@ sits_waiting() {
 
 is_over() { ! kill -0 "$1" 2>/dev/null; }
 
+# state_is PID LETTERS: the process is in one of these states, as ps shows them
+state_is() { grep -qs "^State:.[$2]" "/proc/$1/status"; }
+
 # plight PID: what it and all that descends from it are doing, for who reads why a test failed.
 plight() {
     local pid

@@ -80,7 +80,8 @@ told() {
 # asked LABEL...: how many answers to their questions these have had since mark_all
 asked() { told 'acquire: verdict' "$@"; }
 
-# stop_them LABEL..., go_on LABEL...: SIGSTOP and SIGCONT, to the guards as well, who do the waiting
+# stop_them LABEL..., go_on LABEL...: SIGSTOP and SIGCONT, to the guards as well, who do the waiting.
+# signal_both SIGNAL LABEL...: whatever signal.
 stop_them() { signal_both STOP "$@"; }
 go_on() { signal_both CONT "$@"; }
 signal_both() {

@@ -184,6 +184,64 @@ PY
     is_free "$K"
 }
 
+# FRONT is held up on its way to the SIGTSTP, which the terminal sends to the whole group.
+@test "a waiter that is being stopped when its turn comes starts nothing before it goes on" {
+    strace -o /dev/null true || skip 'nothing can be traced here'
+    take -t 10m "$K"
+    in_a_group "$VLOCK_BIN" run -t 10m "$K" -- sh -c ': >there; exit 5'
+    until_true 30 wait_for_it "$K" 1
+    # a call to poll() that a tracer finds under way is another one after that
+    strace -o calls -e inject=poll,restart_syscall:delay_exit=50000 -p "$(<vlock.pid)" \
+        2>/dev/null 3>&- &
+    tracer=$!
+    until_true 30 is_traced "$(<vlock.pid)"
+    kill -TSTP -- "-$(<vlock.pid)"
+    gives 0 release --token "$TOKEN" "$K"
+    until_true 30 has calls DELAYED
+    gives 0 run -w 60s "$K" -- true
+    [ ! -e there ]
+    kill "$tracer"
+    kill -CONT -- "-$(<vlock.pid)"
+    ends 5 "$FRONT"
+    is_free "$K"
+}
+
+@test "a waiter's guard rests while it is stopped, and leaves the queue when it is killed" {
+    take -t 10m "$K"
+    in_a_group "$VLOCK_BIN" run -t 10m "$K" -- true
+    until_true 30 wait_for_it "$K" 1
+    guard=$(guard_of "$(<vlock.pid)")
+    for _ in 1 2; do
+        kill -TSTP -- "-$(<vlock.pid)"
+        until_true 30 state_is "$(<vlock.pid)" T
+        state_is "$guard" S
+        kill -CONT -- "-$(<vlock.pid)"
+        until_true 30 state_is "$(<vlock.pid)" S
+    done
+    kill -TSTP -- "-$(<vlock.pid)"
+    until_true 30 state_is "$(<vlock.pid)" T
+    kill -KILL "$(<vlock.pid)"
+    until_true 30 is_over "$guard"
+    until_true 30 wait_for_it "$K" 0
+    ends 137 "$FRONT"
+}
+
+# in_a_group CMD...: starts CMD in a process group of its own, which somebody could continue (the
+# kernel stops no others); its id is in vlock.pid, that of its parent, which ends like it, in FRONT.
+in_a_group() {
+    cat >group.py <<'PY'
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], process_group=0)
+open("vlock.new", "w").write(str(child.pid))
+os.rename("vlock.new", "vlock.pid")
+status = child.wait()
+sys.exit(status if status >= 0 else 128 - status)
+PY
+    python -c '' # finds $PYTHON
+    supervised "$PYTHON" group.py "$@"
+    until_true 30 test -e vlock.pid
+}
+
 # The ear counts what the group gets (guard_front.c).
 @test "a signal to the group reaches CMD once, and one to vlock too, when the ear is late" {
     strace -o /dev/null true || skip 'nothing can be traced here'

@@ -108,9 +108,6 @@ look() {
     until_true 10 grep -qsx "$LOOKS" "$TTY/looked"
 }
 
-# state_is PID LETTERS: the process is in one of these states, as ps shows them
-state_is() { grep -qs "^State:.[$2]" "/proc/$1/status"; }
-
 # got_is 'NUMBERS': CMD got these signals, in this order
 got_is() { grep -qsx "$1" got; }
 
