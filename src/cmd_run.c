@@ -204,7 +204,10 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
         outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
     if (outcome == DONE)
         outcome = supervise_start(s, run->ctx.options->run, why);
-    run->ctx.say.hurried = outcome == DONE; /* from here on a lease depends on us */
+    if (outcome == DONE) { /* from here on a lease depends on us */
+        run->ctx.say.carry = guard_say;
+        run->ctx.say.by = guard;
+    }
     if (outcome == DONE || run->borrowed)
         return outcome;
     return take_back(&run->take, &run->ctx, outcome, why);

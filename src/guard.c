@@ -16,7 +16,7 @@
 
 enum {
     EAR_LOOKS = 100,  /* of 1 ms */
-    STOP_LOOKS = 100, /* too */
+    STOP_LOOKS = 3000, /* too: FRONT may be long in coming to that */
     OLD_MS = 1000,
     EAR_FIRST = 5 /* so many of them before it is taken for certain that it has not heard */
 };
@@ -107,6 +107,24 @@ void guard_listen(const struct guard *guard) {
     prepare_to_part(post);
     post->called = post->shared->ear_wanted = true;
     kill(guard->front, GUARD_CALLS);
+}
+
+bool guard_say(const void *guard, const char *bytes, size_t length) {
+    const struct guard *self = guard;
+    struct post *post = self->post;
+    struct shared *shared = post->shared;
+    bool will_not_part = post->called && post->memory < 0 && !shared->apart;
+
+    if (guard_is_orphan(self) || (GUARD_SHARES_MEMORY && will_not_part))
+        return false;
+    if (length > SAID_BYTES - (shared->put - __atomic_load_n(&shared->taken, __ATOMIC_SEQ_CST)))
+        return true;
+    for (size_t i = 0; i < length; i++)
+        shared->said[(shared->put + i) % SAID_BYTES] = bytes[i];
+    __atomic_store_n(&shared->put, shared->put + (unsigned)length, __ATOMIC_SEQ_CST);
+    if (post->called)
+        kill(self->front, GUARD_CALLS);
+    return true;
 }
 
 /* Whether the ear has got this one, too. kill(2) holds the kernel's list of processes while it goes

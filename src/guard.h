@@ -96,6 +96,11 @@ void *guard_resume(struct guard_told *told);
  * then, perhaps: look at the deadline afterwards. */
 void guard_begin(const struct guard *guard);
 
+/* Has FRONT write this to stderr, which may take its time: GUARD, whose command depends on a lease,
+ * cannot afford that. Before the run has lasted, FRONT does it when GUARD has ended. What there is
+ * no room for is dropped. False if FRONT cannot: it was killed, or has no memory of its own. */
+bool guard_say(const void *guard, const char *bytes, size_t length);
+
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
 

@@ -14,9 +14,10 @@
 
 #include "clock.h"
 #include "guard_part.h"
+#include "output.h"
 #include "text.h"
 
-enum { DEAF_MS = 10 };
+enum { DEAF_MS = 10, PATIENCE_MS = 100 };
 
 struct front {
     struct shared *shared;
@@ -110,11 +111,25 @@ static void come_apart(struct post *post) {
     post->memory = -1;
 }
 
-/* GUARD calls: the run has lasted. */
+/* Writes what GUARD has left for stderr. Not while GUARD shares our memory, where errno is. */
+static void speak(struct shared *shared) {
+    char line[SAID_BYTES];
+    unsigned put = __atomic_load_n(&shared->put, __ATOMIC_SEQ_CST), taken = shared->taken;
+
+    for (unsigned i = taken; i != put; i++)
+        line[i - taken] = shared->said[i % SAID_BYTES];
+    if (put != taken)
+        output_error(line, put - taken, PATIENCE_MS);
+    __atomic_store_n(&shared->taken, put, __ATOMIC_SEQ_CST);
+}
+
+/* GUARD calls: the run has lasted, or there is something to say. */
 static void hear(const struct front *front) {
     if (front->post)
         come_apart(front->post);
     start_ear(front);
+    if (!front->post || !GUARD_SHARES_MEMORY)
+        speak(at(front));
 }
 
 /* Reaps whatever has ended (PID 1 inherits others' children; so does who was executed by a shell
@@ -217,6 +232,7 @@ static void attend(const struct front *front) {
             break;
     }
     end_ear(at(front));
+    speak(at(front));
 }
 
 enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
@@ -303,14 +319,17 @@ void *guard_resume(struct guard_told *told) {
     front.signals = signalfd(-1, &shared->signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (front.signals >= 0) {
         front.stops = take_stops();
-        start_ear(&front);
+        hear(&front);
         if (!reap(&front)) /* it may have ended while nobody was there to hear it */
             attend(&front);
     } else {
-        while (!reap(&front)) /* no descriptor is left: deaf to signals, but there */
+        while (!reap(&front)) { /* no descriptor is left: deaf to signals, but there */
+            speak(shared);
             poll(NULL, 0, DEAF_MS);
+        }
     }
     end_ear(shared);
+    speak(shared);
     *told = shared->told;
     return shared->estate;
 }

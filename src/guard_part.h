@@ -14,6 +14,7 @@ enum {
     GUARD_STACK_BYTES = 1 << 20, /* what a name service may need; only what is used is ever there */
     GUARD_HOLE_BYTES = 1 << 16,  /* below the stack: a page on every machine */
     EAR_STACK_BYTES = 8192,
+    SAID_BYTES = 8192, /* a power of two */
     SIGNALS = 65,
     FROM_TERMINAL = 1,   /* to GUARD, with a signal: the terminal sent it */
     GUARD_CALLS = SIGURG /* to FRONT: see guard_front.c; of no meaning to anybody else */
@@ -34,6 +35,8 @@ struct shared {
     volatile bool ear_reads;            /* it may have one in hand that it has not counted yet */
     volatile unsigned heard[SIGNALS];   /* how often the ear got each signal */
     volatile int64_t heard_ms[SIGNALS]; /* ... and when last: CLOCK_BOOTTIME */
+    volatile unsigned put, taken;       /* bytes of `said` that GUARD wrote, FRONT passed on */
+    char said[SAID_BYTES];              /* a ring: what FRONT is to write to stderr */
     char estate[];                      /* see guard_run() */
 };
 

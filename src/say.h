@@ -3,7 +3,8 @@
  *     vlock: NAME: what happened: what to do
  *
  * A stderr that nobody reads (a full pipe, a terminal stopped with Ctrl-S) never holds vlock up for
- * long, and not at all while a command depends on its lease: the line is dropped. */
+ * long: the line is dropped. While a command depends on its lease nothing may hold vlock up, not
+ * even a log file on a disk that hangs: another process writes it then. */
 #ifndef VLOCK_SAY_H
 #define VLOCK_SAY_H
 
@@ -12,11 +13,16 @@
 
 #include "trouble.h"
 
+/* Takes a line to whoever writes it; false: it is to be written here, if it goes out at once. Never
+ * waits. `by` is from struct say. */
+typedef bool say_carry(const void *by, const char *bytes, size_t length);
+
 struct say {
     const char *name; /* the lock's NAME, NULL while there is none */
     bool quiet;       /* -q: errors only */
     bool verbose;     /* -v: the wire too */
-    bool hurried;     /* drop a line that does not go out at once */
+    say_carry *carry; /* who writes the lines in our place, or NULL */
+    const void *by;
 };
 
 /* An error: always printed. */

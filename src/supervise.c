@@ -12,7 +12,7 @@
 enum {
     WATCH_AFTER_MS = 20, /* from then on a lost lock is noticed at once */
     LEFT_AFTER_MS = 100, /* what ends by itself with the command was not left behind: `> >(tee)` */
-    KILLED_WITHIN_MS = 2000, /* what is not dead by then after SIGKILL is stuck */
+    KILLED_WITHIN_MS = 5000, /* what is not dead by then after SIGKILL is stuck */
     ENDLESS_ASK_MS = 10000   /* for asking about a lease that does not end by time */
 };
 

@@ -115,9 +115,11 @@ static void send_one(struct tree *tree, struct tree_member *member, int signo, u
 
     if (!tree_walk_open(tree, member, &dir, &sight))
         return;
-    sent = tree_walk_send(member, dir, signo);
-    *reached += sent > 0;
-    tree->refused += sent < 0;
+    if (!tree_is_left(tree, &sight)) {
+        sent = tree_walk_send(member, dir, signo);
+        *reached += sent > 0;
+        tree->refused += sent < 0;
+    }
     if (dir >= 0)
         close(dir);
 }
@@ -127,7 +129,7 @@ unsigned tree_signal(struct tree *tree, int signo) {
     unsigned reached = 0;
 
     begin(tree);
-    tree->refused = 0;
+    tree->refused = tree->left = 0;
     gather_running(tree);
     for (unsigned i = 0; i < tree->count; i++)
         send_one(tree, &tree->members[i], signo, &reached);

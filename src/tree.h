@@ -63,6 +63,8 @@ struct tree_member {
 struct tree {
     pid_t keep;       /* our child whose status the caller wants itself: signalled as all are,
                          never waited for. 0: none. Set it after tree_init(). */
+    const char *but;  /* tree_signal() leaves out who goes by this name; NULL: nobody */
+    unsigned left;    /* how many those were, in the last call */
     unsigned refused; /* how many might not be signalled (EPERM), in the last call that did */
     bool unknown;     /* there may be more than was found, in the last call */
     enum tree_how how;
@@ -70,9 +72,7 @@ struct tree {
     uint64_t since_ticks; /* children of ours that are not younger are strangers */
     pid_t spared[TREE_SPARED];
     unsigned spared_count;
-    const char *but; /* whom tree_kill_but() leaves out, */
-    unsigned left;   /* and how many those were */
-    bool blind;      /* too many strangers to tell apart: `keep` alone is touched */
+    bool blind; /* too many strangers to tell apart: `keep` alone is touched */
     bool changed;
     bool waited;  /* our children could not be listed but by waitid() */
     void *mapped; /* NULL: the list is near */

@@ -51,6 +51,9 @@ bool tree_walk_own(struct tree *tree);
 bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
                     struct tree_sight *sight);
 
+/* True, and counted, if it goes by the name that is left out. */
+bool tree_is_left(struct tree *tree, const struct tree_sight *sight);
+
 /* Sends a signal to a member that was opened. 1 reached, 0 it is gone, -1 it may not be. */
 int tree_walk_send(const struct tree_member *member, int dir, int signo);
 

@@ -198,6 +198,13 @@ int tree_walk_send(const struct tree_member *member, int dir, int signo) {
     return errno == ESRCH ? 0 : -1;
 }
 
+bool tree_is_left(struct tree *tree, const struct tree_sight *sight) {
+    if (!tree->but || strcmp(sight->comm, tree->but) != 0)
+        return false;
+    tree->left++;
+    return true;
+}
+
 /* Looks at one process on the list; unless `own`, its children join the list. */
 static bool visit(struct tree *tree, unsigned index, int signo, bool own) {
     struct tree_member *member = &tree->members[index];
@@ -208,9 +215,7 @@ static bool visit(struct tree *tree, unsigned index, int signo, bool own) {
         return false;
     if (signo && !member->told) {
         member->told = true;
-        if (tree->but && strcmp(sight.comm, tree->but) == 0)
-            tree->left++;
-        else
+        if (!tree_is_left(tree, &sight))
             tree_walk_send(member, dir, signo);
     }
     /* From here on `member` may have moved: the list grows. */

@@ -30,7 +30,7 @@ loop
 address address_*
 trouble json
 signame
-clock text exits scripts noreplace
+clock text exits scripts noreplace output
 '
 # What a room leaves alone although it stands lower.
 never='

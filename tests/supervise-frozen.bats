@@ -87,6 +87,33 @@ round() {
     round 5 --kill-after 1ms
 }
 
+@test "a server frozen past the lease, and a log on a disk that hangs: CMD is stopped in time" {
+    strace -o /dev/null true || skip 'nothing can be traced here'
+    python -c '' # finds $PYTHON
+    start_server "$SERVER_KIND"
+    supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run -t 6s "$K-1" -- \
+        sh -c 'echo $$ >cmd.pid; exec "$@"' sh "$PYTHON" "$TESTS/tools/heartbeat.py" beat.1 deaf
+    until_true 30 test -s beat.1
+    guard=$(guard_of "$FRONT")
+    # what is written to the log takes a minute
+    strace -o calls -P "$PWD/err" -e trace=write -e inject=write:delay_enter=60000000 \
+        -p "$guard" -p "$FRONT" 2>/dev/null 3>&- &
+    tracer=$!
+    until_true 30 is_traced "$guard"
+    until_true 30 is_traced "$FRONT"
+    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/heartbeat.py" bystander 3>&- &
+    echo $! >bystander.pid
+    until_true 30 test -s bystander
+    freeze_and_tell 1
+    until_true 30 is_over "$(<cmd.pid)"
+    kill -KILL "$tracer" "$(<bystander.pid)"
+    ends 79 "$FRONT"
+    has err 'stopping the command'
+    in_time 1
+    kill -CONT "$SERVER_PID"
+    stop_server
+}
+
 @test "a server frozen for less than the lease: nobody notices" {
     start_server "$SERVER_KIND"
     export VLOCK_URL=redis://127.0.0.1:$PORT

@@ -265,7 +265,6 @@ PY
 }
 
 has_ear() { EAR=$(pgrep -P "$FRONT" -x lock-ear); }
-is_traced() { ! grep -q '^TracerPid:.0$' "/proc/$1/status"; }
 
 @test "SIGSTOP and SIGCONT of CMD itself are its own business" {
     supervised "$VLOCK_BIN" run -t 1s "$K" -- \

@@ -72,6 +72,9 @@ next_found_nothing() {
 guard_of() { pgrep -P "$1" -x lock-guard; }
 is_guarded() { guard_of "$1" >/dev/null; }
 
+# is_traced PID: strace has got hold of it
+is_traced() { ! grep -q '^TracerPid:.0$' "/proc/$1/status"; }
+
 # fell: ends the family, and whoever else has left his pid in a file X.pid. Only what works in this
 # directory: a number is soon another's, when a whole suite runs.
 fell() {
