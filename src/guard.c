@@ -15,7 +15,7 @@
 #include "guard_part.h"
 
 enum {
-    EAR_LOOKS = 100,  /* of 1 ms */
+    EAR_LOOKS = 100,   /* of 1 ms */
     STOP_LOOKS = 3000, /* too: FRONT may be long in coming to that */
     OLD_MS = 1000,
     EAR_FIRST = 5 /* so many of them before it is taken for certain that it has not heard */

@@ -42,7 +42,7 @@ for n in range(1, int(sys.argv[1]) + 1):
         if os.path.exists(name):
             last = float(open(name).read().split()[0])
             print(f"{name}: {ends[n - 1] - last:.0f} ms before the end; pause {pause:.0f} ms")
-            if last >= ends[n - 1] and pause < 40:
+            if last >= ends[n - 1] and pause < 150:
                 sys.exit("it was too late")
 PY
 }
@@ -58,7 +58,7 @@ round() {
         # commands that do not listen, every other time
         kind=$([ "$kind" = plain ] && echo deaf || echo plain)
         ALIVE=alive.$n supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run \
-            -t "$((1400 + 97 * n % 600))ms" "$@" "$K-$n" -- \
+            -t "$((5000 + 97 * n % 600))ms" "$@" "$K-$n" -- \
             "$PYTHON" "$TESTS/tools/heartbeat.py" "beat.$n" $kind
         pids+=("$FRONT")
         sleep 0.02 # their renewals are not to fall into one
@@ -83,7 +83,7 @@ round() {
 
 @test "a server frozen past the lease, with a --kill-after of one's own" {
     python -c '' # finds $PYTHON
-    round 5 --kill-after 600ms
+    round 5 --kill-after 2s
     round 5 --kill-after 1ms
 }
 
@@ -120,7 +120,7 @@ round() {
     pids=()
     for n in 1 2 3; do
         rm -f there
-        setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 9s "$K-$n" -- \
+        setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 12s "$K-$n" -- \
             sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5' \
             >"out.$n" 2>"err.$n" 3>&- &
         pids+=($!)
@@ -128,7 +128,7 @@ round() {
     done
     kill -STOP "$SERVER_PID"
     began=$SECONDS
-    until ((SECONDS - began > 3)); do sleep 0.1; done # renewals have been asked for meanwhile
+    until ((SECONDS - began > 4)); do sleep 0.1; done # renewals have been asked for meanwhile
     kill -CONT "$SERVER_PID"
     for n in 1 2 3; do until_true 30 renewed "$K-$n"; done
     touch end
@@ -140,12 +140,12 @@ round() {
 }
 
 # renewed KEY: its lease was renewed after all
-renewed() { (($(cli pttl "$1") > 6500)); }
+renewed() { (($(cli pttl "$1") > 8500)); }
 
 @test "a server frozen past the lease, and thawed: the next one has the lock, and CMD is gone" {
     start_server "$SERVER_KIND"
     export VLOCK_URL=redis://127.0.0.1:$PORT
-    grow -t 2s -- "${ALL_KINDS[@]}"
+    grow -t 9s -- "${ALL_KINDS[@]}"
     next_in_line
     kill -STOP "$SERVER_PID"
     ends 79 "$FRONT"
