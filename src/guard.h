@@ -3,9 +3,10 @@
  *     whoever started it --> FRONT --> GUARD --> the command --> ...
  *
  * FRONT is the process that was started, the one that people see and signal. It passes signals on
- * to GUARD, stops when its shell is to see that, and waits for GUARD's end. GUARD does all the
- * rest. Both are child subreapers, so that whatever the command starts, and however it detaches
- * itself, descends from GUARD, and from FRONT once GUARD is dead:
+ * to GUARD, stops when its shell is to see that, writes to stderr what GUARD has to say once there
+ * is a command (a log on a disk that hangs must hold up no GUARD), and waits for GUARD's end. GUARD
+ * does all the rest. Both are child subreapers, so that whatever the command starts, and however it
+ * detaches itself, descends from GUARD, and from FRONT once GUARD is dead:
  *
  *     FRONT is killed      GUARD is told by the kernel: it stops all of its descendants and gives
  *                          the lock back, over the connection that it has
