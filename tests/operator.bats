@@ -378,8 +378,8 @@ sys.exit(9 if signal == -2 else 1)' "$K"
         --appendonly yes --appendfsync always --dir "${SOCK%/*}" >log 2>&1 3>&- &
     SERVER_PID=$!
     until_true 10 held_by "$K" "$TOKEN"
-    still_waits "$bare"
-    still_waits "$bounded"
+    until_true 10 still_waits "$bare"
+    until_true 10 still_waits "$bounded"
     gives 0 release --token "$TOKEN" "$K"
     ends 0 "$bare"
     ends 0 "$bounded"

@@ -252,7 +252,7 @@ passes_on() {
     handed_on_anew
     go one
     ends 0 "$PID_two"
-    has one.out released
+    until_true 10 has one.out released
     has two.err 'the bell: granted'
     held_by "$K" W
     not has three.out held

@@ -218,7 +218,9 @@ answers_or_leaves() {
     for n in {0..5}; do
         [ $((n % 2)) = 0 ] || foreign_holds
         kill -STOP "$SERVER_PID"
-        background "$VLOCK_BIN" -q acquire -w 300ms -t 60s "$K"
+        bound=300ms
+        [ $((n % 3)) = 0 ] || bound=1m # so that it is there when SIGTERM comes
+        background "$VLOCK_BIN" -q acquire -w $bound -t 60s "$K"
         waiter=$!
         [ $((n % 3)) = 0 ] || { until_true 10 sits_waiting "$waiter" && kill -TERM "$waiter"; }
         until_true 30 is_over "$waiter"

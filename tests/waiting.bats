@@ -44,11 +44,13 @@ listen_in() {
     take -t 10m "$K"
     for i in {1..20}; do stand "$i" -t 10m; done
     killed 1 2 3 4 8 13 14 20
+    ! on_server || until_true 10 all_listen "$K" 12 # their guards end after them
     ! on_server || listen_in
     give_back
     all_served 5 6 7 9 10 11 12 15 16 17 18 19
-    # nobody had to wait until a dead one's claim was over
-    ! on_server || [ "$(grep -c granted pushes)" = 12 ]
+    # nobody had to wait until a dead one's claim was over (who finds the lock free, after a rest,
+    # is not told of it)
+    ! on_server || [ "$(grep -c granted pushes)" -le 12 ]
     is_free "$K"
 }
 
@@ -224,6 +226,7 @@ listen_in() {
     wait_for_it "$K" 0
     stand 1 -w 5m
     killed 1
+    until_true 10 wait_for_it "$K" 0 # its guard ends after it
     give_back
     gives 0 acquire -n -t 60s --token last "$K"
     gives 0 release --token last "$K"
@@ -233,7 +236,7 @@ listen_in() {
 @test "-w is over when it says, also where the first answer takes all of it" {
     take -t 10m "$K"
     # the best of many: what else the machine does is not ours
-    for _ in {1..60}; do
+    for _ in {1..200}; do
         start=$EPOCHREALTIME
         "$VLOCK_BIN" --version >/dev/null
         between=$EPOCHREALTIME
@@ -252,21 +255,27 @@ listen_in() {
 # --- what is shown ---------------------------------------------------------------------------
 
 # Each of the questions is sent when the time is over; the first has to do with whether there is a
-# server at all.
+# server at all. What comes after it has 25 ms, and a machine that takes longer is 69: then again,
+# for another lock, as it may also have been too late to give its place up.
 @test "-w that runs out under a question, and not for the server's sake, is busy: 75" {
     on_server || skip 'nothing is sent on the local store'
     strace -o /dev/null true || skip 'nothing can be traced here'
-    take -t 10m "$K"
     for question in 2 3; do
-        observe strace -f -o calls -e trace=sendto \
-            -e inject=sendto:delay_enter=800000:when=$question \
-            "$VLOCK_BIN" run -w 400ms "$K" -- touch ran
-        has calls DELAYED
+        for try in {1..20}; do
+            K=test.$question.$try
+            take -t 10m "$K"
+            observe strace -f -o calls -e trace=sendto \
+                -e inject=sendto:delay_enter=800000:when=$question \
+                "$VLOCK_BIN" run -w 400ms "$K" -- touch ran
+            [ ! -e ran ]
+            [ "$status" -eq 75 ] || [ "$status" -eq 69 ]
+            [ "$status" -eq 69 ] || ! has calls DELAYED || break
+        done
         [ "$status" -eq 75 ]
+        has calls DELAYED
         says "$K: held by"
+        wait_for_it "$K" 0
     done
-    [ ! -e ran ]
-    wait_for_it "$K" 0
 }
 
 @test "a waiter shows no token with -v, neither its own nor another's" {

@@ -19,7 +19,9 @@ foreign() { [ "$(cli set "$K" foreign nx px "${1:-3600000}")" = OK ]; }
 # --- freed by somebody who knows nothing of us -----------------------------------------------
 
 # wakes_one COMMAND...: the lock, foreign and good for an hour, is taken away from its holder by
-# COMMAND; the first of ten is served, as he was told of that, and nobody else was told to ask.
+# COMMAND; the first of ten is served, as he was told of that, and nobody else was told to ask. If
+# he is late for it another may look first, now and then, who hands the lock to him: he is told that
+# too, and when he confirms it the second, who is first now, hears that the key was changed.
 wakes_one() {
     K=$K.$((RANDOM)) # that of another test may still have a fence
     rm -f served
@@ -30,9 +32,13 @@ wakes_one() {
     mark_all {1..10}
     "$@" >/dev/null
     until_true 30 was_served 1
+    until_true 10 eval '[ "$(told ".*verdict 1" 1)" -ge 1 ]' # -v may say so later than it was
     [ "$(told 'the key was changed' 1)" -ge 1 ]
-    [ "$(told 'the key was changed' {2..10})" = 0 ]
-    [ "$(told 'the bell: \(granted\|come\)' {1..10})" = 0 ]
+    granted=$(told 'the bell: granted' 1)
+    [ "$granted" -le 1 ]
+    [ "$(told 'the key was changed' {2..10})" -le "$granted" ]
+    [ "$(told 'the bell: granted' {2..10})" = 0 ]
+    [ "$(told 'the bell: come' {1..10})" = 0 ]
     # the second, first now, may look at what he is waiting for
     [ "$(told 'the bell: first' {1..10})" -le 1 ]
     rm hold.1
@@ -85,7 +91,11 @@ PY
     for label in 1 2 3 4 5; do stand "$label" -v; done
     until_true 10 has err.1 'CLIENT CACHING YES'
     mark_all 1 2 3 4 5
+    : >hold.1 # until the others are there again: what a late one finds is another test's
     cli flushall >/dev/null
+    until_true 10 was_served 1
+    until_true 10 wait_for_it "$K" 4
+    rm hold.1
     all_served 1 2 3 4 5
     # the first is told, and the others by what he does
     [ "$(told 'the key was changed' 1)" -ge 1 ]
@@ -109,8 +119,12 @@ PY
     take -t 10m "$K"
     for label in 1 2 3 4 5; do stand "$label" -v; done
     mark_all 1 2 3 4 5
+    : >hold.1
     cli del "$(beside "$K" queue)" "$(beside "$K" waiters)" >/dev/null
     gives 0 release --token "$TOKEN" "$K"
+    until_true 10 was_served 1
+    until_true 10 wait_for_it "$K" 4
+    rm hold.1
     all_served 1 2 3 4 5
     # whoever looks first, after a while, has the others told
     [ "$(told 'the bell: come' 1 2 3 4 5)" -ge 4 ]
@@ -363,7 +377,7 @@ cut_all() {
     until_true 10 all_listen "$K" 2
     gives 0 release --token "$TOKEN" "$K"
     all_served 3 4
-    [ "$(grep -c granted pushes)" = 2 ] # none of the dead was handed anything
+    [ "$(grep -c granted pushes)" -le 2 ] # none of the dead was handed anything
 }
 
 # --- what it costs ---------------------------------------------------------------------------
@@ -502,7 +516,8 @@ drain() {
         left=$(pttl_of "$(beside "$K" $key)")
         ((left > 0 && left <= 90000)) || { echo "$key: $left" && return 1; }
     done
-    for label in 1 2 3; do kill -KILL "${WAITER[$label]}"; done
+    signal_both KILL 1 2 3
+    until_true 10 eval '[ "$(listeners "$K")" = 0 ]'
     cli del "$K"
     gives 0 -q run -n "$K" -- true
     [ "$(cli --raw keys "*$K*" | grep -v ':gone:')" = "$(beside "$K" fence)" ]
