@@ -177,7 +177,8 @@ has_failed() {
     for delay in 0 5 10 20 40 80; do
         export ALIVE=alive.$delay
         rm -f there
-        supervised "$VLOCK_BIN" run -t 1s "$K-$delay" -- sh -c ': >there; exec sleep 300'
+        # no shorter: the guard must not have ended because its lease has
+        supervised "$VLOCK_BIN" run -t 6s "$K-$delay" -- sh -c ': >there; exec sleep 300'
         if ((delay == 80)); then until_true 30 test -e there; fi
         until_true 30 is_guarded "$FRONT"
         pause_ms "$delay"
@@ -208,6 +209,7 @@ has_failed() {
         "$PYTHON" "$TESTS/tools/tree.py" family "${ALL_KINDS[@]}"
     until_true 30 test -e family/ready
     next_in_line
+    until_true 30 pgrep -P "$FRONT" -x lock-ear # the guard is not of that group any more
     kill -KILL -- "-$FRONT"
     next_found_nothing
     until_true 30 nothing_left

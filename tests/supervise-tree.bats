@@ -14,7 +14,7 @@ setup_file() { start_store "$(store_of_this_file)"; }
 # --- what CMD leaves behind ------------------------------------------------------------------
 
 @test "all that CMD leaves behind is gone before the lock is given back" {
-    grow -t 10m --kill-after 300ms -- "${ALL_KINDS[@]}"
+    grow -t 10m --kill-after 3s -- "${ALL_KINDS[@]}" # time for the polite one
     next_in_line
     touch family/end
     ends 5 "$FRONT"
@@ -24,10 +24,13 @@ setup_file() { start_store "$(store_of_this_file)"; }
 }
 
 @test "one line names what was left behind" {
-    cp "$(command -v sleep)" stray
-    for command in './stray 300 & exit 5' 'setsid ./stray 300 & ./stray 300 & exit 5' \
-        '(setsid ./stray 300 &) & exit 5'; do
-        supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c "$command"
+    printf '#!/bin/sh\n: >there\nsleep 300\n' >stray
+    chmod +x stray
+    for command in './stray &' 'setsid ./stray & ./stray &' '(setsid ./stray &) &'; do
+        rm -f there
+        # one of them has its name when CMD ends
+        supervised "$VLOCK_BIN" run -t 10m "$K" -- \
+            sh -c "$command until [ -e there ]; do sleep 0.01; done; exit 5"
         ends 5 "$FRONT"
         cat err
         [ "$(wc -l <err)" -eq 1 ]
@@ -78,7 +81,7 @@ PY
 }
 
 @test "what starts anew whenever it is told to end is stopped too" {
-    grow -t 10m --kill-after 300ms -- hydra
+    grow -t 10m --kill-after 3s -- hydra # time for a head
     next_in_line
     touch family/end
     ends 5 "$FRONT"
@@ -119,7 +122,7 @@ PY
 @test "a vlock run inside another one is stopped like anything else, and its lock is given back" {
     grow_inner() {
         rm -rf family && mkdir family
-        supervised "$VLOCK_BIN" run -t 10m --kill-after 5s "$K" -- sh -c \
+        supervised "$VLOCK_BIN" run -t 10m --kill-after 1m "$K" -- sh -c \
             '"$VLOCK_BIN" run -t 10m --kill-after 300ms "$K-inner" -- \
                 "$1" "$2" family session deaf &
             until [ -e family/ready ]; do sleep 0.01; done; exit 5' \
