@@ -144,15 +144,25 @@ fence_of_new_lock() {
     held_by "$K" "$output"
 }
 
+# in_vain ARG...: vlock ARG..., begun at $start, waits and ends with 75. Where the store was too
+# slow for any answer that is 69: once more, then.
+in_vain() {
+    for _ in 1 2 3 4 5; do
+        start=$EPOCHREALTIME
+        vlock "$@"
+        [ "$status" -eq 69 ] || break
+    done
+    [ "$status" -eq 75 ] || { echo "wanted status 75"; return 1; }
+}
+
 # How much longer: waiting.bats.
 @test "acquire -w waits that long, not less" {
     take -t 60s "$K"
-    start=$EPOCHREALTIME
-    gives 75 acquire -w 1500ms "$K"
+    in_vain acquire -w 1500ms "$K"
     took=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
     ((took >= 1500))
     says "$(uname -n)"
-    VLOCK_WAIT=1500ms gives 75 acquire "$K"
+    VLOCK_WAIT=1500ms in_vain acquire "$K"
     held_by "$K" "$TOKEN"
 }
 
@@ -540,7 +550,7 @@ ended_by() {
 @test "run of a held lock is 75 and does not start CMD" {
     take -t 60s "$K"
     gives 75 run -n "$K" -- touch ran
-    gives 75 run -w 1500ms "$K" -- touch ran
+    in_vain run -w 1500ms "$K" -- touch ran
     [ ! -e ran ]
     held_by "$K" "$TOKEN"
 }
@@ -551,8 +561,8 @@ ended_by() {
 }
 
 @test "run keeps a short lease alive" {
-    gives 0 run -t 4s "$K" -- sh -c '
-        for i in 1 2 3 4 5; do sleep 1
+    gives 0 run -t 9s "$K" -- sh -c '
+        for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1
             "$VLOCK_BIN" -q owned "$VLOCK_NAME" || exit 9
         done'
 }

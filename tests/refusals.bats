@@ -418,7 +418,7 @@ PY
 
 @test "TLS to a server that never answers is 69, bounded by --connect-timeout" {
     start_scripted NEVER
-    gives 69 --connect-timeout 300ms --reply-timeout 10m -u "rediss://localhost:$SCRIPTED_PORT" \
+    gives 69 --connect-timeout 3s --reply-timeout 10m -u "rediss://127.0.0.1:$SCRIPTED_PORT" \
         acquire -n "$K"
     says 'did not set up TLS in time'
 }

@@ -80,8 +80,12 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
         for n in "$FIRST" $((FIRST + 1)); do
             rm -f "$PROXY/go"
             cli set "$K" holder >/dev/null
-            rule "late $n"
-            gives 75 -q acquire -w 3s --reply-timeout 1s --ttl $ttl "$K"
+            for _ in 1 2 3 4 5; do
+                rule "late $n"
+                vlock -q acquire -w 3s --reply-timeout 1s --ttl $ttl "$K"
+                [ "$status" -eq 69 ] || break # no answer in all that time
+            done
+            [ "$status" -eq 75 ]
             held_by "$K" holder
             cli del "$K" >/dev/null
             late_copy_arrives
@@ -323,17 +327,17 @@ while True:
     time.sleep(0.01)
 PY
     python -c '' # finds $PYTHON
-    background "$PYTHON" full.py "$VLOCK_BIN" run -t 6s "$K" -- "$PYTHON" beat.py
+    background "$PYTHON" full.py "$VLOCK_BIN" run -t 12s "$K" -- "$PYTHON" beat.py
     pid=$!
     until_true 20 test -e beat
-    until_true 20 eval '(($(pttl_of "$K") < 5000))' # since the last renewal it is a second
+    until_true 20 eval '(($(pttl_of "$K") < 10000))' # since the last renewal it is two seconds
     kill -STOP "$SERVER_PID"
     frozen=$(cut -d' ' -f1 /proc/uptime) # which is CLOCK_BOOTTIME
     ends 79 "$pid"
     kill -CONT "$SERVER_PID"
     # the last renewal came before that
     python -c 'import sys; frozen, last = map(float, sys.argv[1:]); print(sys.argv[1:])
-assert last < frozen + 6' "$frozen" "$(<beat)"
+assert last < frozen + 12' "$frozen" "$(<beat)"
     until_true 10 is_free "$K"
 }
 
@@ -355,7 +359,7 @@ evalsha_calls() { cli info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-
 asked_again() { (($(evalsha_calls) >= $1)); }
 
 @test "a lock that somebody made endless: its run goes on, and gives it back" {
-    background "$VLOCK_BIN" run -t 3s "$K" -- sh -c "$until_end"
+    background "$VLOCK_BIN" run -t 9s "$K" -- sh -c "$until_end"
     pid=$!
     until_true 20 has out ready
     [ "$(cli persist "$K")" = 1 ]
@@ -483,7 +487,7 @@ queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
 @test "an acquire that was stopped for longer than its lease hands nothing over" {
     proxied
     rule "hold $FIRST"
-    background "$VLOCK_BIN" -q acquire --reply-timeout 100s -t 1s "$K"
+    background "$VLOCK_BIN" -q acquire --reply-timeout 100s -t 5s "$K"
     pid=$!
     until_true 10 is_held "$K"
     kill -STOP "$pid"

@@ -151,7 +151,12 @@ sort -s -rn "$results/files" | cut -f 2,3 | tr '\t' '\n' |
         xargs -d '\n' -r -n 2 -P "${VLOCK_TEST_JOBS:-$((2 * $(nproc)))}" \
         sh "$here/one.sh" "$results" &
 wait $! || :
-left=$(marked) || :
+# What was killed in the last moment may take a while to be gone.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    left=$(marked) || :
+    [ -n "$left" ] || break
+    sleep 1
+done
 if [ -n "$left" ]; then
     failed=$((failed + 1))
     say "FAILED  the tests left these processes behind:"
