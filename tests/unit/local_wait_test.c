@@ -26,6 +26,12 @@ static void release_soon(const void *key) {
         _exit(1);
 }
 
+/* Late enough for whoever is to sleep before. */
+static void release_late(const void *key) {
+    usleep(1000000);
+    release_soon(key);
+}
+
 static void test_hand_over(void) {
     struct local holder, waiter, next;
     pid_t child;
@@ -65,7 +71,7 @@ static void test_end_of_lease(void) {
           "when the lease is over the first takes the lock");
     local_close(&first);
     local_close(&holder);
-    end_ms = take_for(&holder, "end 2", 100);
+    end_ms = take_for(&holder, "end 2", 2000);
     stand(&first, directory, "end 2", 1);
     stand(&second, directory, "end 2", 2);
     stand(&third, directory, "end 2", 3);
@@ -106,6 +112,7 @@ static void test_end_of_life(void) {
     struct local waiter;
     int ready[2];
     pid_t holder, killer;
+    bool watched;
     char byte;
 
     if (pipe2(ready, O_CLOEXEC) != 0)
@@ -115,10 +122,10 @@ static void test_end_of_life(void) {
         exit(2);
     usleep(15000);
     check(stand(&waiter, directory, "life", 1) == HELD, "a holder that lives outlives its lease");
-    killer = start(kill_soon, &holder);
     /* The first look is for what happened before the file was watched. */
-    check(wakes(&waiter, "life", 1) && ask_waiting(&waiter, "life", 1) == HELD &&
-              is_woken(&waiter, "life", 1) && wait_for(&waiter, "life", 1),
+    watched = wakes(&waiter, "life", 1) && ask_waiting(&waiter, "life", 1) == HELD;
+    killer = start(kill_soon, &holder);
+    check(watched && is_woken(&waiter, "life", 1) && wait_for(&waiter, "life", 1),
           "when it dies its successor wakes up");
     local_reap(killer);
     local_reap(holder);
@@ -165,7 +172,7 @@ static void test_looking_on(void) {
         local_ask(&watcher, ASK_PEEK, "look", NULL, 0, 0))
         exit(2);
     loop_sleep(&watcher.loop, clock_now_ms() + 60); /* its timer is there */
-    child = start(release_soon, "look");
+    child = start(release_late, "look");
     fd = dup(0);
     close(fd);
     getrlimit(RLIMIT_NOFILE, &found);
