@@ -6,6 +6,7 @@
 # how many sections ran; status 1 if there was an overlap, or anything was left behind.
 #   VLOCK_BIN      the vlock to test, default build/dev/vlock
 #   SOAK_WORKERS   how many vlocks at once, default 12
+#   SOAK_TTL       seconds of their leases, default 3; longer than anything stands still here
 # The same SEED asks for the same deeds; what comes of them depends on the machine.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

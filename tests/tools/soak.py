@@ -18,7 +18,7 @@ WORKERS = int(os.environ.get("SOAK_WORKERS", "12"))
 SECTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "section.sh")
 DIR = tempfile.mkdtemp(prefix="vlock-soak.")
 MARK = f"SOAK_MARK={os.getpid()}.{time.time():.0f}"
-TTL = 3.0
+TTL = float(os.environ.get("SOAK_TTL", "3"))
 NAMES = ["a", "b", "c"]
 # What becomes of a run, and how often.
 DEEDS = {"plain": 10, "stray": 4, "deaf": 2, "daemon": 3, "front": 8, "guard": 6, "both": 3,
