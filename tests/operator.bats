@@ -238,11 +238,11 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
 @test "wait -w of a held lock is 75 and names the holder" {
     take -t 1h --note why "$K"
     for bound in 0 1500ms; do
-        gives 75 wait -w $bound "$K"
+        gives_in_time 75 wait -w $bound "$K"
         says "$K" "$(pid_in "$TOKEN")" 59m why
         hides "$TOKEN"
-        VLOCK_WAIT=$bound gives 75 wait "$K"
-        gives 75 -q wait -w $bound "$K"
+        VLOCK_WAIT=$bound gives_in_time 75 wait "$K"
+        gives_in_time 75 -q wait -w $bound "$K"
         [ -z "$stderr" ]
     done
     VLOCK_WAIT=soon gives 78 wait "$K"
@@ -390,7 +390,7 @@ sys.exit(9 if signal == -2 else 1)' "$K"
     start_server "${STORE%%-*}"
     export VLOCK_URL=unix://$SOCK
     take -t 10m "$K"
-    background "$VLOCK_BIN" wait -w 5s "$K"
+    background "$VLOCK_BIN" wait -w 15s "$K"
     waiter=$!
     until_true 10 still_waits "$waiter"
     stop_server
@@ -644,8 +644,12 @@ answers() {
         rule "cut $n rst"
         gives 0 -u "$PROXY_URL" status --json "$K"
         [ "$(json .held)" = true ]
-        rule "cut $n rst"
-        gives 75 -u "$PROXY_URL" wait -w 1500ms "$K"
+        for _ in 1 2 3 4 5; do
+            rule "cut $n rst"
+            vlock -u "$PROXY_URL" wait -w 1500ms "$K"
+            [ "$status" -eq 69 ] || break # else the time was too short for any answer
+        done
+        [ "$status" -eq 75 ]
         says "$(pid_in "$TOKEN")"
     done
 }

@@ -4,6 +4,7 @@
 # much.
 
 load helpers
+load queues
 
 setup_file() {
     local store
@@ -339,7 +340,7 @@ no_bells_but() { [ "$(cli pubsub channels "{$K}:vlock:0:*" | grep -vc ':all$')" 
     export VLOCK_URL=unix://$SOCK
     cli hset "{$K}:vlock:fence" pause "$(($(date +%s) + 600))000" >/dev/null
     gives 75 acquire -n "$K"
-    gives 75 acquire -w 1s "$K"
+    gives_in_time 75 acquire -w 1s "$K"
     [ "$(cli set "$K" foreign nx px 60000)" = OK ]
     gives 75 acquire -n "$K"
     cli del "$K" >/dev/null
@@ -392,6 +393,16 @@ user() {
 
 try() { echo "$*: $("$VLOCK_BIN" -q "$@" >>try.out 2>>try.err && echo 0 || echo $?)"; }
 
+# try_in_time ARG...: the same with a short -w, again where that was too short for any answer (69).
+try_in_time() {
+    local said
+    for _ in 1 2 3 4 5; do
+        said=$(try "$@")
+        [[ $said == *": 69" ]] || break
+    done
+    echo "$said"
+}
+
 # everything NAME: what a user sees of a lock, in words that are the same each time: the status of
 # each command, how a waiter is told, who comes next when another waiter was killed, what is left.
 everything() {
@@ -409,7 +420,7 @@ everything() {
     waiter one 3 -t 60s --token A "$name"
     waiter two 2 -t 60s --token B "$name"
     waiter three 2 -t 60s --token C "$name"
-    try acquire -w 500ms --token D "$name"
+    try_in_time acquire -w 500ms --token D "$name"
     disown "$PID_two" # the shell has nothing to say about its end
     kill -KILL "$PID_two"
     two=$(sed -n 's/.*SUBSCRIBE \(.*:[0-9a-f]\{32\}\)$/\1/p' two.err)
@@ -418,6 +429,7 @@ everything() {
     try release --token H "$name"
     until_true 30 any_over "$PID_one" "$PID_three"
     over one
+    cli hdel "$2fence" handing >/dev/null # as handed_on_anew
     try release --token A "$name"
     echo "next: $(cli get "$key")"
     [ "$(cli get "$key")" != C ] || until_true 30 is_over "$PID_three"

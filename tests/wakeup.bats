@@ -154,7 +154,7 @@ ends_soon() { (($(pttl_of "$K") < 300)); }
 @test "a redis-py holder that was killed is succeeded when its lease ends" {
     cat >hold.py <<'PY'
 import sys, time, redis
-it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2], timeout=6)
+it = redis.Redis(unix_socket_path=sys.argv[1]).lock(sys.argv[2], timeout=15)
 assert it.acquire()
 print("held", flush=True)
 time.sleep(600)
@@ -169,8 +169,8 @@ PY
     all_served 1 2
 }
 
-@test "a lock whose vlock was killed is succeeded when its lease ends" {
-    background "$VLOCK_BIN" run -t 4s "$K" -- sh -c 'echo $$ >cmd; exec sleep 600'
+@test "a lock whose vlock was killed, but not its guard, is succeeded" {
+    background "$VLOCK_BIN" run -t 60s "$K" -- sh -c 'echo $$ >cmd; exec sleep 600'
     holder=$!
     until_true 10 test -s cmd
     stand 1
@@ -240,14 +240,6 @@ PY
     ((first >= over)) || { echo "$((over - first)) ms too soon" && return 1; }
 }
 
-# served_somehow LABEL...: all are, in an order that is nobody's to choose: who comes back first.
-served_somehow() {
-    local label
-    for label; do ends 0 "${WAITER[$label]}"; done
-    [ "$(cut -d' ' -f1 served | sort -n | xargs)" = "$*" ]
-    cut -d' ' -f2 served | sort -C -n -u
-}
-
 @test "the server is restarted, and the lock given back, before those who wait are there again" {
     own_server --appendonly yes --appendfsync always
     take -t 10m "$K"
@@ -262,7 +254,7 @@ served_somehow() {
 
 @test "while a lock that the server has lost is waited out, next to nothing is asked" {
     own_server
-    foreign 6000
+    foreign 12000
     stand A
     stop_server
     start_again
@@ -331,9 +323,7 @@ cut_all() {
         cut_all >/dev/null
         sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
     done
-    for label in {1..10}; do ends 0 "${WAITER[$label]}"; done
-    [ "$(cut -d' ' -f1 served | sort -n | xargs)" = '1 2 3 4 5 6 7 8 9 10' ]
-    cut -d' ' -f2 served | sort -C -n -u
+    served_somehow {1..10}
     is_free "$K"
 }
 
@@ -413,8 +403,9 @@ drain() {
     [ "$granted" -le 25 ] && [ "$granted" -ge $((26 - took)) ]
     [ "$(told 'confirm: verdict 1' {1..25})" -le 25 ]
     [ "$(told 'the bell: first' {1..25})" -le 25 ]
-    # one to give back, one to confirm, one to look, and what each looks now and then
-    ((asked <= 4 * 25 + 2 * took + 5))
+    # one to give back, one to confirm, one to look, one more if the confirmation takes longer than
+    # the 5 ms after which who is first looks, and what each looks now and then
+    ((asked <= 5 * 25 + 2 * took + 5))
     # and each question costs the server as much as when few wait
     ((worked * asked_5 <= 2 * worked_5 * asked))
 }
@@ -491,7 +482,7 @@ drain() {
     for K in a b '{c}d'; do
         take -t 10m "$K"
         for label in 1 2 3 4; do stand "$K-$label"; done
-        gives 75 -q acquire -w 1s "$K"
+        gives_in_time 75 -q acquire -w 1s "$K"
         kill -KILL "${WAITER[$K-1]}" "${WAITER[$K-4]}"
         kill -TERM "${WAITER[$K-2]}"
         ends 143 "${WAITER[$K-2]}"

@@ -137,7 +137,7 @@ loses_it_all() {
 }
 
 @test "a holder's own renewals do not wake it" {
-    watcher 3000
+    watcher 9000
     until_true 60 saw_at_least ours 4
     kill -TERM "$PID"
     ends 0 "$PID"
@@ -216,7 +216,7 @@ loses_it_all() {
 
 @test "a server that has gone is no busy loop, and the lease ends" {
     own_server
-    watcher 3000
+    watcher 9000
     until_true 20 watches 1
     stop_server
     ends 79 "$PID"
@@ -237,7 +237,7 @@ loses_it_all() {
 
 # unheard: nothing tells; the next renewal does, and -v says so, once.
 unheard() {
-    watcher 3000
+    watcher 9000
     until_true 60 saw_at_least ours 2
     cli del "$K"
     ends 79 "$PID"
