@@ -269,9 +269,12 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     done
     [ "$status" -eq 75 ]
     joins=$(grep '^[0-9]' "$PROXY/log" | grep -n EVALSHA | sed -n '2s/:.*//p')
-    rule "late $joins"
-    vlock -q -u "$PROXY_URL" --reply-timeout 200ms acquire -w 600ms "$K"
-    case $status in 69 | 75) ;; *) return 1 ;; esac
+    for _ in 1 2 3 4 5; do
+        rule "late $joins"
+        vlock -q -u "$PROXY_URL" --reply-timeout 200ms acquire -w 600ms "$K"
+        case $status in 69 | 75) ;; *) return 1 ;; esac
+        ! has "$PROXY/log" fired || break # else it had no answer to its first question
+    done
     touch "$PROXY/go"
     until_true 10 has "$PROXY/log" 'late request was executed'
     [ "$(waiting "$K")" = 0 ]
@@ -425,9 +428,9 @@ lacks() {
         done
         gives 0 release --token "$TOKEN" "$K"
         served_somehow {1..8}
-        order_is {1..8} && return
+        order_is {1..8} && break
     done
-    return 1
+    order_is {1..8}
 }
 
 @test "a server without RESP3 serves all, in order, by polling, and -v says so" {

@@ -98,6 +98,7 @@ listen_in() {
     stand 2
     stop_them 1 2
     until_true 10 is_free "$K"
+    # shellcheck disable=SC2034 # for all_served
     FREED_MS=$(date +%s%3N)
     gives 75 acquire -n -t 10m "$K"
     go_on 1 2
