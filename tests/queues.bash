@@ -203,6 +203,12 @@ line_of() { cli zrange "$(beside "$1" queue)" 0 -1 | xargs; }
 # listeners KEY: how many channels of those who wait for it are listened to (and that of all)
 listeners() { cli pubsub channels "$(beside "$1" '*')" | grep -c .; }
 
+# heard_all: the file `pushes`, of a client that listens to everything, holds all that was said.
+heard_all() {
+    cli publish everybody 'that was all' >/dev/null
+    until_true 10 has pushes 'that was all'
+}
+
 line_is() { [ "$(line_of "$1")" = "$2" ]; }
 
 # all_listen KEY N: N waiters do, each on a channel of its own

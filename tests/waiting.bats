@@ -50,6 +50,7 @@ listen_in() {
     all_served 5 6 7 9 10 11 12 15 16 17 18 19
     # nobody had to wait until a dead one's claim was over (who finds the lock free, after a rest,
     # is not told of it)
+    ! on_server || heard_all
     ! on_server || [ "$(grep -c granted pushes)" -le 12 ]
     is_free "$K"
 }

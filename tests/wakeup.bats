@@ -367,6 +367,7 @@ cut_all() {
     until_true 10 all_listen "$K" 2
     gives 0 release --token "$TOKEN" "$K"
     all_served 3 4
+    heard_all
     [ "$(grep -c granted pushes)" -le 2 ] # none of the dead was handed anything
 }
 
