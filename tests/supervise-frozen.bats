@@ -30,13 +30,24 @@ freeze_and_tell() {
     mv ends.new ends
 }
 
-# in_time N: no heart of N commands has beaten after its key's end. (A machine that for some time
-# served nobody, a bystander neither, shows nothing.)
+# One on each processor: what a machine does that stands still for a while shows nothing.
+start_bystanders() {
+    local n
+    BYSTANDERS=()
+    for ((n = 0; n < $(nproc); n++)); do
+        setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/heartbeat.py" "bystander.$n" on "$n" 3>&- &
+        BYSTANDERS+=($!)
+        echo $! >"bystander.$n.pid"
+    done
+    for ((n = 0; n < $(nproc); n++)); do until_true 30 test -s "bystander.$n"; done
+}
+
+# in_time N: no heart of N commands has beaten after its key's end.
 in_time() {
     python - "$1" <<'PY'
-import os, sys
+import glob, os, sys
 ends = [int(line) for line in open("ends")]
-pause = float(open("bystander").read().split()[1])
+pause = max(float(open(name).read().split()[1]) for name in glob.glob("bystander.*[0-9]"))
 for n in range(1, int(sys.argv[1]) + 1):
     for name in f"beat.{n}", f"beat.{n}.deaf":
         if os.path.exists(name):
@@ -53,7 +64,7 @@ round() {
     local count=$1 n pids=() kind=plain
     shift
     start_server "$SERVER_KIND" # one that was paused is of no use any more
-    rm -f beat.* bystander
+    rm -f beat.* bystander.*
     for ((n = 1; n <= count; n++)); do
         # commands that do not listen, every other time
         kind=$([ "$kind" = plain ] && echo deaf || echo plain)
@@ -64,13 +75,11 @@ round() {
         sleep 0.02 # their renewals are not to fall into one
     done
     for ((n = 1; n <= count; n++)); do until_true 30 test -s "beat.$n"; done
-    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/heartbeat.py" bystander 3>&- &
-    echo $! >bystander.pid
-    until_true 30 test -s bystander
+    start_bystanders
     freeze_and_tell "$count"
     for n in "${pids[@]}"; do ends 79 "$n"; done
     for ((n = 1; n <= count; n++)); do ALIVE=alive.$n nothing_left; done
-    kill -KILL "$(<bystander.pid)"
+    kill -KILL "${BYSTANDERS[@]}"
     kill -CONT "$SERVER_PID"
     stop_server
     in_time "$count"
@@ -101,12 +110,10 @@ round() {
     tracer=$!
     until_true 30 is_traced "$guard"
     until_true 30 is_traced "$FRONT"
-    setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/heartbeat.py" bystander 3>&- &
-    echo $! >bystander.pid
-    until_true 30 test -s bystander
+    start_bystanders
     freeze_and_tell 1
     until_true 30 is_over "$(<cmd.pid)"
-    kill -KILL "$tracer" "$(<bystander.pid)"
+    kill -KILL "$tracer" "${BYSTANDERS[@]}"
     ends 79 "$FRONT"
     has err 'stopping the command'
     in_time 1

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""heartbeat.py FILE [deaf]: writes the time, CLOCK_REALTIME in ms, into FILE every 2 ms, beside
+"""heartbeat.py FILE [deaf|on N]: writes the time, CLOCK_REALTIME in ms, into FILE every 2 ms, beside
 the longest pause there was between two beats (the machine was busy elsewhere). deaf: it does not
-listen to TERM, and leaves another one like it, in a session of its own, that writes FILE.deaf."""
+listen to TERM, and leaves another one like it, in a session of its own, that writes FILE.deaf. on:
+runs on the Nth (from 0) of the processors that it may use, alone."""
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ if "deaf" in sys.argv[2:]:
     if os.fork() == 0:
         os.setsid()
         path += ".deaf"
+if "on" in sys.argv[2:]:
+    usable = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {usable[int(sys.argv[3]) % len(usable)]})
 out = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
 longest = 0
 before = began = time.time()
