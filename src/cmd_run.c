@@ -194,8 +194,9 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
     s->found = run->ctx.found;
     s->tree = run->tree;
     s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
-    guard_begin(guard);
-    if (!run->borrowed && clock_now_ms() >= lease_stop_at(&lock->lease))
+    if (!guard_begin(guard))
+        outcome = trouble_say(why, STOPPED, EXIT_BUSY, "stopped");
+    else if (!run->borrowed && clock_now_ms() >= lease_stop_at(&lock->lease))
         outcome = trouble_say(why, LOST, EXIT_NOT_OWNED,
                               "the lease was over before the command could start: use a longer -t");
     if (outcome == DONE)

@@ -109,15 +109,19 @@ void guard_listen(const struct guard *guard) {
     kill(guard->front, GUARD_CALLS);
 }
 
-bool guard_say(const void *guard, const char *bytes, size_t length) {
+bool guard_say(const void *guard, const char *bytes, size_t length, bool needed) {
     const struct guard *self = guard;
     struct post *post = self->post;
     struct shared *shared = post->shared;
     bool will_not_part = post->called && post->memory < 0 && !shared->apart;
+    unsigned room = needed ? SAID_BYTES : SAID_BYTES / 2;
+    unsigned used = shared->put - __atomic_load_n(&shared->taken, __ATOMIC_SEQ_CST);
 
-    if (guard_is_orphan(self) || (GUARD_SHARES_MEMORY && will_not_part))
+    if (guard_is_orphan(self) || (GUARD_SHARES_MEMORY && will_not_part)) {
+        guard_speak(shared, 0);
         return false;
-    if (length > SAID_BYTES - (shared->put - __atomic_load_n(&shared->taken, __ATOMIC_SEQ_CST)))
+    }
+    if (used > room || length > room - used)
         return true;
     for (size_t i = 0; i < length; i++)
         shared->said[(shared->put + i) % SAID_BYTES] = bytes[i];
@@ -159,24 +163,28 @@ static bool front_is_stopped(const struct post *post) {
     return __atomic_load_n(&post->shared->stopped, __ATOMIC_SEQ_CST);
 }
 
-/* The terminal stops all of us: what FRONT is yet to take, is waited for. */
+/* The terminal stops all of us, one after the other: what FRONT is yet to take, is waited for. */
 static void await_front(const struct post *post) {
-    for (int looks = 0; looks < STOP_LOOKS && !front_is_stopped(post) &&
-                        waits_for(post->guard.front, GUARD_FRONT_STOPS);
-         looks++)
+    int looks = 0;
+
+    do
         poll(NULL, 0, 1);
+    while (++looks < STOP_LOOKS && !front_is_stopped(post) &&
+           waits_for(post->guard.front, GUARD_FRONT_STOPS));
 }
 
 /* Rests while FRONT is stopped, and lives. This is where we wait anyway: nobody who needs what we
  * have in hand is kept waiting (a SIGSTOP could come in the middle of a store's work). */
 static void rest_with_front(const struct post *post) {
+    /* A SIGCONT that comes late takes a SIGTSTP back that waits, and with it FRONT's word. */
+    struct timespec a_while = {.tv_sec = 1};
     sigset_t wakes;
 
     sigemptyset(&wakes);
     sigaddset(&wakes, GUARD_FRONT_STOPS);
     sigaddset(&wakes, GUARD_FRONT_GONE);
     while (front_is_stopped(post) && !guard_is_orphan(&post->guard))
-        sigwaitinfo(&wakes, NULL);
+        sigtimedwait(&wakes, NULL, &a_while);
     if (guard_is_orphan(&post->guard))
         kill(post->guard.self, GUARD_FRONT_GONE); /* for the loop, which has not seen it */
 }
@@ -193,7 +201,7 @@ static bool on_signal(void *arg, const struct signalfd_siginfo *info) {
     return false;
 }
 
-void guard_begin(const struct guard *guard) {
+bool guard_begin(const struct guard *guard) {
     const struct post *post = guard->post;
     struct guard_told *told = guard->told;
     struct timespec at_once = {0};
@@ -205,8 +213,10 @@ void guard_begin(const struct guard *guard) {
         if (sigtimedwait(&stops, NULL, &at_once) > 0)
             await_front(post);
         __atomic_store_n(&told->running, true, __ATOMIC_SEQ_CST);
-        if (!front_is_stopped(post) || guard_is_orphan(guard))
-            return;
+        if (guard_is_orphan(guard))
+            return false;
+        if (!front_is_stopped(post))
+            return true;
         __atomic_store_n(&told->running, false, __ATOMIC_SEQ_CST);
         rest_with_front(post);
     }

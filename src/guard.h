@@ -93,14 +93,17 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
 /* The first thing in main(). NULL: this process is no FRONT that was executed anew. */
 void *guard_resume(struct guard_told *told);
 
-/* Just before the command is started: waits while FRONT is stopped. What GUARD takes for it is over
- * then, perhaps: look at the deadline afterwards. */
-void guard_begin(const struct guard *guard);
+/* Just before the command is started: waits while FRONT is stopped. False if FRONT has been killed.
+ * The lease may be over then: look at the deadline afterwards. */
+bool guard_begin(const struct guard *guard);
 
-/* Has FRONT write this to stderr, which may take its time: GUARD, whose command depends on a lease,
- * cannot afford that. Before the run has lasted, FRONT does it when GUARD has ended. What there is
- * no room for is dropped. False if FRONT cannot: it was killed, or has no memory of its own. */
-bool guard_say(const void *guard, const char *bytes, size_t length);
+/* Has FRONT write this line to stderr, which may take its time: GUARD, whose command depends on a
+ * lease, cannot afford that. Before the run has lasted, FRONT does it when GUARD has ended; while
+ * FRONT is stopped, nobody does. What there is no room for is dropped; half of the room is for
+ * lines that are `needed`. False if FRONT cannot: it was killed, or has no memory of its own.
+ *
+ * While such a write hangs, FRONT passes no signal on, and does not see it if GUARD is killed. */
+bool guard_say(const void *guard, const char *bytes, size_t length, bool needed);
 
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);

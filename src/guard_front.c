@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stddef.h>
@@ -103,24 +104,34 @@ static void end_ear(struct shared *shared) {
  * kernel, when it runs out of it) kills all processes in there. Children, signals that wait, and
  * GUARD's word of our death outlast that. Returns if it cannot be done. */
 static void come_apart(struct post *post) {
-    /* A table of descriptors of our own first: what GUARD starts meanwhile must not inherit it. */
-    if (post->memory < 0 || unshare(CLONE_FILES) != 0 || fcntl(post->memory, F_SETFD, 0) != 0)
+    if (post->memory < 0)
         return;
-    prctl(PR_GET_NAME, post->shared->comm);
-    execve("/proc/self/exe", post->argv, post->envp);
-    post->memory = -1;
+    /* A table of descriptors of our own first: what GUARD starts meanwhile must not inherit it.
+     * Where that is forbidden, execve makes one. */
+    if (post->unshares)
+        unshare(CLONE_FILES);
+    if (fcntl(post->memory, F_SETFD, 0) == 0) {
+        prctl(PR_GET_NAME, post->shared->comm);
+        execve("/proc/self/exe", post->argv, post->envp);
+        fcntl(post->memory, F_SETFD, FD_CLOEXEC);
+    }
+    post->memory = -1; /* GUARD does without */
 }
 
-/* Writes what GUARD has left for stderr. Not while GUARD shares our memory, where errno is. */
-static void speak(struct shared *shared) {
-    char line[SAID_BYTES];
+/* A line at a time, as it was said. One that nobody takes costs the others their patience. */
+void guard_speak(struct shared *shared, int patience_ms) {
     unsigned put = __atomic_load_n(&shared->put, __ATOMIC_SEQ_CST), taken = shared->taken;
+    char line[PIPE_BUF];
 
-    for (unsigned i = taken; i != put; i++)
-        line[i - taken] = shared->said[i % SAID_BYTES];
-    if (put != taken)
-        output_error(line, put - taken, PATIENCE_MS);
-    __atomic_store_n(&shared->taken, put, __ATOMIC_SEQ_CST);
+    while (taken != put) {
+        size_t length = 0;
+        do
+            line[length++] = shared->said[taken++ % SAID_BYTES];
+        while (taken != put && length < sizeof line && line[length - 1] != '\n');
+        if (!output_error(line, length, patience_ms))
+            patience_ms = 0;
+        __atomic_store_n(&shared->taken, taken, __ATOMIC_SEQ_CST);
+    }
 }
 
 /* GUARD calls: the run has lasted, or there is something to say. */
@@ -128,8 +139,8 @@ static void hear(const struct front *front) {
     if (front->post)
         come_apart(front->post);
     start_ear(front);
-    if (!front->post || !GUARD_SHARES_MEMORY)
-        speak(at(front));
+    if (!front->post || !GUARD_SHARES_MEMORY) /* else GUARD would find our errno */
+        guard_speak(at(front), PATIENCE_MS);
 }
 
 /* Reaps whatever has ended (PID 1 inherits others' children; so does who was executed by a shell
@@ -208,6 +219,13 @@ static int take_stops(void) {
     return fd;
 }
 
+/* GUARD is no more. If it was killed, there is something more urgent to do than to write. */
+static void depart(struct shared *shared) {
+    end_ear(shared);
+    if (shared->told.ended)
+        guard_speak(shared, PATIENCE_MS);
+}
+
 /* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
  * until there is none left would be a failing call. */
 static void attend(const struct front *front) {
@@ -231,8 +249,7 @@ static void attend(const struct front *front) {
         else if (reap(front))
             break;
     }
-    end_ear(at(front));
-    speak(at(front));
+    depart(at(front));
 }
 
 enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
@@ -266,6 +283,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
         post->estate_bytes = estate_bytes;
         post->argv = argv;
         post->memory = -1;
+        post->unshares = unshare(0) == 0; /* some containers forbid it: no failing call later */
         shared->front = post->guard.front;
         take_more(loop, &shared->signals);
         front.stops = take_stops();
@@ -324,12 +342,11 @@ void *guard_resume(struct guard_told *told) {
             attend(&front);
     } else {
         while (!reap(&front)) { /* no descriptor is left: deaf to signals, but there */
-            speak(shared);
+            guard_speak(shared, PATIENCE_MS);
             poll(NULL, 0, DEAF_MS);
         }
     }
-    end_ear(shared);
-    speak(shared);
+    depart(shared);
     *told = shared->told;
     return shared->estate;
 }

@@ -54,6 +54,7 @@ struct post {
     struct trouble why;     /* GUARD could not even begin */
     unsigned seen[SIGNALS]; /* how many of those that the ear got FRONT has passed on */
     bool called;            /* GUARD has called FRONT */
+    bool unshares;          /* FRONT may call unshare(2) */
     volatile int memory;    /* the descriptor of what `shared` then is, -1: none */
     char **argv, **envp;    /* with which FRONT gets a memory of its own */
     char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
@@ -65,6 +66,10 @@ struct post {
 
 /* Makes a process of the family, sharing what there is to share. */
 pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags);
+
+/* Writes what is in the ring to stderr, and waits no longer than `patience_ms` for a reader who
+ * does not read. One process at a time: FRONT, or GUARD when FRONT cannot. */
+void guard_speak(struct shared *shared, int patience_ms);
 
 /* In GUARD, the body. `arg` is the struct post. */
 int guard_be(void *arg);

@@ -9,8 +9,9 @@
 bool output_all(int fd, const char *bytes, size_t length);
 
 /* Writes to stderr, and waits no longer than `patience_ms` for a pipe, terminal or socket whose
- * reader does not read; what does not go then is dropped. A file on a disk that hangs blocks
- * nevertheless. No background job is stopped for it (tostop). */
-void output_error(const char *bytes, size_t length, int patience_ms);
+ * reader does not read; what does not go then is dropped: false. At most PIPE_BUF bytes, which go
+ * into a pipe whole or not at all. A file on a disk that hangs blocks nevertheless. No background
+ * job is stopped for it (tostop). */
+bool output_error(const char *bytes, size_t length, int patience_ms);
 
 #endif

@@ -10,7 +10,7 @@
 enum { PATIENCE_MS = 1000 };
 
 /* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. */
-static void put(const struct say *say, const char *text, char end) {
+static void put(const struct say *say, const char *text, char end, bool needed) {
     const char *name = say->name;
     char shown[2 * 512 + 1], whole[sizeof shown + 2048];
     int length;
@@ -24,12 +24,12 @@ static void put(const struct say *say, const char *text, char end) {
     whole[length++] = end;
     if (!say->carry)
         output_error(whole, (size_t)length, PATIENCE_MS);
-    else if (!say->carry(say->by, whole, (size_t)length))
+    else if (!say->carry(say->by, whole, (size_t)length, needed))
         output_error(whole, (size_t)length, 0);
 }
 
 static void line(const struct say *say, const char *text) {
-    put(say, text, '\n');
+    put(say, text, '\n', true);
 }
 
 __attribute__((format(printf, 2, 0))) static void formatted(const struct say *say,
@@ -64,7 +64,7 @@ void say_loud(const struct say *say, const char *format, ...) {
 }
 
 void say_question(const struct say *say, const char *text) {
-    put(say, text, ' ');
+    put(say, text, ' ', true);
 }
 
 void say_wire(void *say, const char *text) {
@@ -74,7 +74,7 @@ void say_wire(void *say, const char *text) {
     if (!to->verbose)
         return;
     text_printable(safe, sizeof safe, text);
-    line(to, safe);
+    put(to, safe, '\n', false);
 }
 
 bool say_answer(const char *bytes, size_t length) {

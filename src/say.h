@@ -14,8 +14,8 @@
 #include "trouble.h"
 
 /* Takes a line to whoever writes it; false: it is to be written here, if it goes out at once. Never
- * waits. `by` is from struct say. */
-typedef bool say_carry(const void *by, const char *bytes, size_t length);
+ * waits. `by` is from struct say. `needed`: drop rather those that are not. */
+typedef bool say_carry(const void *by, const char *bytes, size_t length, bool needed);
 
 struct say {
     const char *name; /* the lock's NAME, NULL while there is none */
