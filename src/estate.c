@@ -47,7 +47,8 @@ static void become_release(const struct estate *estate, const struct guard_told 
 
 int estate_settle(struct estate *estate, const struct guard_told *told) {
     struct say say = {.name = estate->name, .quiet = estate->quiet};
-    int status = EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
+    int status = told->overdue ? EXIT_NOT_OWNED : EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
+    const char *left;
     pid_t pid;
     bool dead;
 
@@ -55,10 +56,17 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
         tree_spare(&estate->tree, told->beside);
     tree_kill_but(&estate->tree, GUARD_NAME);
     dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
-    say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by,
-             dead ? "nothing of the command is left"
-                  : "not all of the command could be stopped, the lock is left to lapse");
-    if (!dead || estate->borrowed || !(told->armed || estate->ours))
+    left = dead ? "nothing of the command is left"
+                : "not all of the command could be stopped, the lock is left to lapse";
+    if (told->overdue)
+        say_loud(&say,
+                 "its guard did nothing while the lease ran out (was it stopped?), "
+                 "and was killed: %s",
+                 left);
+    else
+        say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by, left);
+    /* A lease that runs out is over before anybody could be told. */
+    if (!dead || told->overdue || estate->borrowed || !(told->armed || estate->ours))
         return status;
     /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
     for (int fd = 3; fd < MOST_OWN_FDS; fd++)

@@ -109,6 +109,16 @@ void guard_listen(const struct guard *guard) {
     kill(guard->front, GUARD_CALLS);
 }
 
+/* FRONT sleeps until the instant that it knows; it looks again then. */
+void guard_due(const struct guard *guard, int64_t at_ms) {
+    struct guard_told *told = guard->told;
+    bool sooner = at_ms < told->due_ms;
+
+    __atomic_store_n(&told->due_ms, at_ms, __ATOMIC_SEQ_CST);
+    if (sooner && guard->post->called && !guard_is_orphan(guard))
+        kill(guard->front, GUARD_CALLS);
+}
+
 bool guard_say(const void *guard, const char *bytes, size_t length, bool needed) {
     const struct guard *self = guard;
     struct post *post = self->post;

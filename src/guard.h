@@ -13,6 +13,8 @@
  *     GUARD is killed      the command dies with it (child.h); FRONT stops the rest, which has
  *                          come to it, and gives the lock back by a vlock of its own (estate.h)
  *     both                 the command dies; what it had started lives on, and the lock lapses
+ *     GUARD does not act   (SIGSTOP, a debugger, a disk that hangs) though it is due, guard_due():
+ *                          FRONT kills it, with the same consequence; the lock is left to lapse
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
  * stopped job. (Before there is a command, GUARD rests as well, where nobody else needs what it
@@ -67,6 +69,8 @@ struct guard_told {
     volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
     volatile pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
+    volatile int64_t due_ms;     /* guard_due() */
+    volatile bool overdue;       /* GUARD did not end: FRONT has killed it, as that had passed */
 };
 
 /* What GUARD knows of FRONT. */
@@ -96,6 +100,11 @@ void *guard_resume(struct guard_told *told);
 /* Just before the command is started: waits while FRONT is stopped. False if FRONT has been killed.
  * The lease may be over then: look at the deadline afterwards. */
 bool guard_begin(const struct guard *guard);
+
+/* Whatever happens to GUARD, nothing of the command is to run after `at_ms` (CLOCK_BOOTTIME;
+ * CLOCK_NEVER: there is no such instant): GUARD sees to that before, or moves it. At that instant
+ * FRONT, if it has been told that the run has lasted, kills GUARD. Cheap, called all the time. */
+void guard_due(const struct guard *guard, int64_t at_ms);
 
 /* Has FRONT write this line to stderr, which may take its time: GUARD, whose command depends on a
  * lease, cannot afford that. Before the run has lasted, FRONT does it when GUARD has ended; while

@@ -18,13 +18,21 @@
 #include "output.h"
 #include "text.h"
 
-enum { DEAF_MS = 10, PATIENCE_MS = 100 };
+enum {
+    DEAF_MS = 10,
+    PATIENCE_MS = 100,
+    HELD_UP_MS = 10,     /* we come later than that to GUARD's being due: ... */
+    SECOND_LOOK_MS = 20, /* ... so may GUARD, which is given as long once more */
+    DYING_MS = 100       /* GUARD, once it was killed, unless the kernel has it */
+};
 
 struct front {
     struct shared *shared;
     struct post *post; /* NULL: this image was executed in the place of the first */
     int signals;
-    int stops; /* readable when there is a SIGTSTP; -1: we take none */
+    int stops;             /* readable when there is a SIGTSTP; -1: we take none */
+    int64_t look_at_ms;    /* GUARD was overdue, but we were late, too: look then; or 0 */
+    int64_t give_up_at_ms; /* GUARD was killed by us: no longer waited for; or 0 */
 };
 
 static struct shared *at(const struct front *front) {
@@ -42,60 +50,6 @@ pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags) {
         body(arg);
     return pid;
 #endif
-}
-
-/* ---- the ear ---- */
-
-/* A process that does nothing, in FRONT's process group, but count the signals that it gets: those
- * were sent to the whole group. So they are told from those to FRONT alone, which must be passed
- * on. All signals are blocked before it starts. */
-static int be_ear(void *arg) {
-    struct shared *shared = arg;
-    struct signalfd_siginfo info;
-    struct pollfd fd = {.events = POLLIN};
-    sigset_t all;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "lock-ear");
-    sigfillset(&all);
-    fd.fd = signalfd(-1, &all, SFD_CLOEXEC);
-    if (getppid() != shared->front)
-        _exit(EXIT_SYSTEM);
-    while (fd.fd >= 0 && poll(&fd, 1, -1) == 1) {
-        __atomic_store_n(&shared->ear_reads, true, __ATOMIC_SEQ_CST);
-        if (read(fd.fd, &info, sizeof info) != sizeof info)
-            break;
-        shared->heard_ms[info.ssi_signo % SIGNALS] = clock_now_ms();
-        shared->heard[info.ssi_signo % SIGNALS]++;
-        __atomic_store_n(&shared->ear_reads, false, __ATOMIC_SEQ_CST);
-    }
-    _exit(EXIT_SYSTEM);
-}
-
-/* It is FRONT's child, as GUARD's are the command's tree. */
-static void start_ear(const struct front *front) {
-    static char own_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
-    struct shared *shared = at(front);
-    sigset_t all, before;
-    pid_t pid;
-
-    if (shared->ear > 0 || !shared->ear_wanted)
-        return;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid =
-        guard_start(be_ear, shared,
-                    (front->post ? front->post->ear_stack : own_stack) + EAR_STACK_BYTES, SIGCHLD);
-    shared->ear = pid > 0 ? pid : 0;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-}
-
-static void end_ear(struct shared *shared) {
-    if (shared->ear <= 0)
-        return;
-    kill(shared->ear, SIGKILL);
-    waitpid(shared->ear, NULL, 0);
-    shared->ear = 0;
 }
 
 /* ---- FRONT ---- */
@@ -136,9 +90,12 @@ void guard_speak(struct shared *shared, int patience_ms) {
 
 /* GUARD calls: the run has lasted, or there is something to say. */
 static void hear(const struct front *front) {
+    static char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
+
     if (front->post)
         come_apart(front->post);
-    start_ear(front);
+    guard_start_ear(at(front),
+                    (front->post ? front->post->ear_stack : ear_stack) + EAR_STACK_BYTES);
     if (!front->post || !GUARD_SHARES_MEMORY) /* else GUARD would find our errno */
         guard_speak(at(front), PATIENCE_MS);
 }
@@ -221,22 +178,60 @@ static int take_stops(void) {
 
 /* GUARD is no more. If it was killed, there is something more urgent to do than to write. */
 static void depart(struct shared *shared) {
-    end_ear(shared);
+    guard_end_ear(shared);
     if (shared->told.ended)
         guard_speak(shared, PATIENCE_MS);
 }
 
+/* ---- GUARD is due ---- */
+
+/* How long to sleep, for poll(2). */
+static int until_due_ms(const struct front *front) {
+    int64_t at_ms = __atomic_load_n(&at(front)->told.due_ms, __ATOMIC_SEQ_CST), left_ms;
+
+    if (front->give_up_at_ms)
+        at_ms = front->give_up_at_ms;
+    else if (front->look_at_ms)
+        at_ms = front->look_at_ms;
+    if (at_ms == CLOCK_NEVER)
+        return -1;
+    left_ms = at_ms - clock_now_ms();
+    return left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+}
+
+/* Kills a GUARD that is overdue. True once it was, but does not die: it is not waited for. */
+static bool see_what_is_due(struct front *front) {
+    struct guard_told *told = &at(front)->told;
+    int64_t now_ms = clock_now_ms();
+    int64_t late_ms = now_ms - __atomic_load_n(&told->due_ms, __ATOMIC_SEQ_CST);
+
+    if (front->give_up_at_ms)
+        return now_ms >= front->give_up_at_ms;
+    if (late_ms < 0) {
+        front->look_at_ms = 0;
+        return false;
+    }
+    if (late_ms > HELD_UP_MS && !front->look_at_ms)
+        front->look_at_ms = now_ms + SECOND_LOOK_MS;
+    if (now_ms < front->look_at_ms)
+        return false;
+    told->overdue = true;
+    kill(at(front)->guard, SIGKILL);
+    front->give_up_at_ms = now_ms + DYING_MS;
+    return false;
+}
+
 /* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
  * until there is none left would be a failing call. */
-static void attend(const struct front *front) {
+static void attend(struct front *front) {
     pid_t guard = front->shared->guard;
 
-    for (;;) {
+    while (!see_what_is_due(front)) {
         struct pollfd fds[] = {{.fd = front->signals, .events = POLLIN},
                                {.fd = front->stops, .events = POLLIN}};
         struct signalfd_siginfo info;
 
-        if (poll(fds, 2, -1) <= 0)
+        if (poll(fds, 2, until_due_ms(front)) <= 0)
             continue;
         if (fds[1].revents)
             stop(at(front));
@@ -285,6 +280,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
         post->memory = -1;
         post->unshares = unshare(0) == 0; /* some containers forbid it: no failing call later */
         shared->front = post->guard.front;
+        shared->told.due_ms = CLOCK_NEVER;
         take_more(loop, &shared->signals);
         front.stops = take_stops();
         prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -1,4 +1,5 @@
-/* guard_part.h - the parts of guard: guard.c is GUARD's side, guard_front.c FRONT's. */
+/* guard_part.h - the parts of guard: guard.c is GUARD's side, guard_front.c FRONT's, guard_ear.c
+ * the ear's. */
 #ifndef VLOCK_GUARD_PART_H
 #define VLOCK_GUARD_PART_H
 
@@ -66,6 +67,11 @@ struct post {
 
 /* Makes a process of the family, sharing what there is to share. */
 pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags);
+
+/* In FRONT: starts the ear, if one is wanted and there is none; `stack_end` is the upper end of
+ * EAR_STACK_BYTES. Ends it. */
+void guard_start_ear(struct shared *shared, char *stack_end);
+void guard_end_ear(struct shared *shared);
 
 /* Writes what is in the ring to stderr, and waits no longer than `patience_ms` for a reader who
  * does not read. One process at a time: FRONT, or GUARD when FRONT cannot. */

@@ -57,3 +57,9 @@ int64_t lease_stop_at(const struct lease *lease) {
 
     return kill_at_ms == CLOCK_NEVER ? CLOCK_NEVER : kill_at_ms - lease_kill_after_ms(lease);
 }
+
+int64_t lease_overdue_at(const struct lease *lease) {
+    int64_t kill_at_ms = lease_kill_at(lease);
+
+    return kill_at_ms == CLOCK_NEVER ? CLOCK_NEVER : kill_at_ms + (lease->ends_ms - kill_at_ms) / 2;
+}

@@ -7,7 +7,10 @@
  *
  *   asked        renew_at                     stop_at      kill_at  ends
  *     |----- TTL/3 --|---- retries until then ---|- KILL_AFTER -|-slack-|
- *                                          TERM to CMD     KILL to CMD */
+ *                                          TERM to CMD     KILL to CMD
+ *
+ * Who is to do that may be stopped, or stuck. overdue_at, in the middle of the slack, is when
+ * somebody else must. */
 #ifndef VLOCK_LEASE_H
 #define VLOCK_LEASE_H
 
@@ -39,8 +42,10 @@ int64_t lease_kill_after_ms(const struct lease *lease);
 int64_t lease_longest_kill_after_ms(int64_t ttl_ms);
 
 /* When a command must be killed so that it is gone when the lease ends, and when it must have
- * been told to end before that. CLOCK_NEVER for a lease that does not end. */
+ * been told to end before that; when it is too late for the first. CLOCK_NEVER for a lease that
+ * does not end. */
 int64_t lease_kill_at(const struct lease *lease);
 int64_t lease_stop_at(const struct lease *lease);
+int64_t lease_overdue_at(const struct lease *lease);
 
 #endif

@@ -13,7 +13,8 @@ enum {
     WATCH_AFTER_MS = 20, /* from then on a lost lock is noticed at once */
     LEFT_AFTER_MS = 100, /* what ends by itself with the command was not left behind: `> >(tee)` */
     KILLED_WITHIN_MS = 5000, /* what is not dead by then after SIGKILL is stuck */
-    ENDLESS_ASK_MS = 10000   /* for asking about a lease that does not end by time */
+    ENDLESS_ASK_MS = 10000,  /* for asking about a lease that does not end by time */
+    OVERDUE_MS = 100         /* so long after SIGKILL was to be sent, it will not be */
 };
 
 /* ---- signals ---- */
@@ -70,6 +71,8 @@ static void signal_tree(struct supervised *s, int signo) {
 }
 
 static void kill_tree(struct supervised *s) {
+    /* By then this has come to an end. */
+    guard_due(s->guard, clock_after(clock_now_ms(), 2 * KILLED_WITHIN_MS));
     /* A vlock within the command has a guard that gives its lock back. */
     if (s->orphaned)
         tree_kill_but(s->tree, GUARD_NAME);
@@ -105,6 +108,17 @@ static bool kept(const struct supervised *s) {
     return s->lease == LEASE_KEPT;
 }
 
+/* What FRONT sees to should we be stopped, or stuck. */
+static void tell_due(const struct supervised *s) {
+    int64_t due_ms = CLOCK_NEVER;
+
+    if (kept(s))
+        due_ms = lease_overdue_at(&s->lock->lease);
+    else if (s->lease == LEASE_LOST && s->stage == STAGE_STOPPING)
+        due_ms = clock_after(s->kill_at_ms, OVERDUE_MS);
+    guard_due(s->guard, s->wishes->on_lost == LOST_WARN ? CLOCK_NEVER : due_ms);
+}
+
 /* --on-lost=exec: beside stopping the command, not waited for, and no part of its tree. */
 static void run_hook(struct supervised *s, const struct trouble *lost) {
     char pid[24];
@@ -126,6 +140,7 @@ static void lose(struct supervised *s, int64_t kill_at_ms, const struct trouble 
     s->lease = LEASE_LOST;
     if (!warn)
         stop_tree(s, kill_at_ms); /* before anybody is told: that may take its time */
+    tell_due(s);
     say_loud(s->say, "%s: %s", why->text,
              warn             ? "the command goes on without it"
              : s->child.ended ? "stopping what the command left behind"
@@ -248,6 +263,7 @@ static void rest(struct supervised *s) {
     int64_t until_ms = other_ms(s);
     struct trouble why = {0};
 
+    tell_due(s);
     /* Seen already, during a renewal perhaps, and not acted on yet. */
     if (s->stage == STAGE_RUNNING && (s->orphaned || (s->child.ended && !s->leave_at_ms)))
         return;
@@ -267,7 +283,10 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
     enum outcome outcome;
     int64_t now_ms;
 
+    tell_due(s);
     outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
+    if (outcome != DONE)
+        guard_due(s->guard, CLOCK_NEVER);
     s->starting = outcome == DONE;
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;
@@ -284,4 +303,5 @@ void supervise(struct supervised *s) {
         if (!over(s))
             act(s);
     }
+    guard_due(s->guard, CLOCK_NEVER);
 }

@@ -96,6 +96,30 @@ round() {
     round 5 --kill-after 1ms
 }
 
+@test "guards that are stopped past the lease: nothing of CMD is left when the lease ends, 10 times" {
+    python -c '' # finds $PYTHON
+    start_server "$SERVER_KIND"
+    pids=()
+    for n in {1..10}; do
+        kind=$([ $((n % 2)) = 0 ] && echo plain || echo deaf)
+        ALIVE=alive.$n supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run \
+            -t "$((5000 + 97 * n))ms" "$K-$n" -- \
+            "$PYTHON" "$TESTS/tools/heartbeat.py" "beat.$n" "$kind"
+        pids+=("$FRONT")
+    done
+    for n in {1..10}; do until_true 30 test -s "beat.$n"; done
+    start_bystanders
+    for n in "${pids[@]}"; do kill -STOP "$(guard_of "$n")"; done
+    for n in "${pids[@]}"; do until_true 30 state_is "$(guard_of "$n")" T; done
+    for n in {1..10}; do cli pexpiretime "$K-$n"; done >ends # nobody renews it any more
+    [ "$(grep -cE '^[0-9]{13}$' ends)" -eq 10 ] || { cat ends && return 1; }
+    for n in "${pids[@]}"; do ends 79 "$n"; done
+    for n in {1..10}; do ALIVE=alive.$n nothing_left; done
+    kill -KILL "${BYSTANDERS[@]}"
+    stop_server
+    in_time 10
+}
+
 @test "a server frozen past the lease, and a log on a disk that hangs: CMD is stopped in time" {
     strace -o /dev/null true || skip 'nothing can be traced here'
     python -c '' # finds $PYTHON

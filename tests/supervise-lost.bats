@@ -330,24 +330,65 @@ short_lease() { if on_server; then LEASE=9; else LEASE=1; fi; }
     held_by "$K" "$TOKEN"
 }
 
-@test "a guard that was stopped past the lease stops CMD on waking, 79; a local lock is not lost" {
+@test "a guard that was stopped past the lease: vlock stops CMD without it, 79" {
+    on_server || skip 'a lock of this machine that somebody holds does not end by time'
+    grow -t 6s -- "${ALL_KINDS[@]}"
+    kill -STOP "$(guard_of "$FRONT")"
+    ends 79 "$FRONT"
+    nothing_left
+    has err 'its guard did nothing while the lease ran out (was it stopped?), and was killed'
+    until_true 30 is_free "$K"
+}
+
+@test "a guard that was stopped past the lease: a local lock is not lost, and CMD goes on" {
+    on_server && skip 'a lock on a server ends by time'
     short_lease
     grow -t "${LEASE}s" -- session deaf
     kill -STOP "$(guard_of "$FRONT")"
-    if on_server; then
-        until_true 30 is_free "$K"
-        take -t 10m "$K"
-        kill -CONT "$(guard_of "$FRONT")"
-        ends 79 "$FRONT"
-        nothing_left
-        held_by "$K" "$TOKEN"
-    else
-        began=$SECONDS
-        until ((SECONDS - began > LEASE)); do is_held "$K" && sleep 0.1; done
-        gives 75 acquire -n "$K"
-        kill -CONT "$(guard_of "$FRONT")"
-        touch family/end
-        ends 5 "$FRONT"
-        is_free "$K"
-    fi
+    began=$SECONDS
+    until ((SECONDS - began > LEASE)); do is_held "$K" && sleep 0.1; done
+    gives 75 acquire -n "$K"
+    kill -CONT "$(guard_of "$FRONT")"
+    touch family/end
+    ends 5 "$FRONT"
+    is_free "$K"
+}
+
+@test "a guard that was stopped past the lease, --on-lost=warn: CMD goes on" {
+    on_server || skip 'a lock of this machine that somebody holds does not end by time'
+    grow -t 3s --on-lost=warn -- session deaf
+    kill -STOP "$(guard_of "$FRONT")"
+    until_true 30 is_free "$K"
+    lives root && lives session && lives deaf
+    kill -CONT "$(guard_of "$FRONT")"
+    until_true 30 has err 'the command goes on without it'
+    lives root
+    touch family/end
+    ends 79 "$FRONT"
+    nothing_left
+}
+
+@test "a guard that was stopped while CMD had its grace after a lost lock: CMD is killed all the same" {
+    grow -t 10m --kill-after 2s -- session deaf
+    broken
+    until_true 30 has err 'stopping the command'
+    kill -STOP "$(guard_of "$FRONT")"
+    lives deaf
+    ends 79 "$FRONT"
+    nothing_left
+    is_free "$K"
+}
+
+@test "a guard that was stopped for less than the lease: nobody notices" {
+    grow -t 9s -- plain
+    kill -STOP "$(guard_of "$FRONT")"
+    began=$SECONDS
+    until ((SECONDS - began > 2)); do sleep 0.1; done
+    kill -CONT "$(guard_of "$FRONT")"
+    began=$SECONDS
+    until ((SECONDS - began > 10)); do is_held "$K" && sleep 0.1; done
+    lives root
+    touch family/end
+    ends 5 "$FRONT"
+    is_free "$K"
 }

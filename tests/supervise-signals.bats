@@ -242,7 +242,7 @@ PY
     until_true 30 test -e vlock.pid
 }
 
-# The ear counts what the group gets (guard_front.c).
+# The ear counts what the group gets (guard_ear.c).
 @test "a signal to the group reaches CMD once, and one to vlock too, when the ear is late" {
     strace -o /dev/null true || skip 'nothing can be traced here'
     write_counter

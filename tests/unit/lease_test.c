@@ -64,7 +64,13 @@ static void test_kill_after(void) {
     check(lease_kill_after_ms(&lease) == 2000, "a short lease has a sixth of itself for it");
     lease.kill_after_ms = -5;
     check(lease_kill_after_ms(&lease) == 2000, "no negative time");
+    check(lease_overdue_at(&lease) > lease_kill_at(&lease) &&
+              lease_overdue_at(&lease) < lease.ends_ms,
+          "it is too late for that before the lease ends");
     lease = given(1, 0, 0);
+    check(lease_overdue_at(&lease) >= lease_kill_at(&lease) &&
+              lease_overdue_at(&lease) <= lease.ends_ms,
+          "also where there is hardly any time between");
     check(lease_kill_after_ms(&lease) == 0 && lease_longest_kill_after_ms(1) < 1,
           "the shortest lease has none");
 }
@@ -74,7 +80,8 @@ static void test_endless(void) {
 
     lease_given(&lease, TTL_NONE, 5, TTL_NONE, false);
     check(lease.renew_at_ms == CLOCK_NEVER && lease.ends_ms == CLOCK_NEVER &&
-              lease_stop_at(&lease) == CLOCK_NEVER && lease_kill_at(&lease) == CLOCK_NEVER,
+              lease_stop_at(&lease) == CLOCK_NEVER && lease_kill_at(&lease) == CLOCK_NEVER &&
+              lease_overdue_at(&lease) == CLOCK_NEVER,
           "without a time to live there is nothing to renew or to fear");
     check(lease_kill_after_ms(&lease) == 7 &&
               lease_kill_after_ms(&(struct lease){.ttl_ms = TTL_NONE}) == 5000,
