@@ -60,13 +60,12 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
                 : "not all of the command could be stopped, the lock is left to lapse";
     if (told->overdue)
         say_loud(&say,
-                 "its guard did nothing while the lease ran out (was it stopped?), "
+                 "its guard did not do in time what was due (was it stopped?), "
                  "and was killed: %s",
                  left);
     else
         say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by, left);
-    /* A lease that runs out is over before anybody could be told. */
-    if (!dead || told->overdue || estate->borrowed || !(told->armed || estate->ours))
+    if (!dead || estate->borrowed || !(told->armed || estate->ours))
         return status;
     /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
     for (int fd = 3; fd < MOST_OWN_FDS; fd++)

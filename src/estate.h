@@ -20,7 +20,7 @@ struct estate {
 };
 
 /* In FRONT: stops what has come to it, and gives the lock back by a vlock of its own, whose token
- * stands in the environment; not where GUARD was overdue. Returns the exit status. Touches no heap:
+ * stands in the environment. Returns the exit status. Touches no heap:
  * GUARD was killed in the middle of whatever it did there. */
 int estate_settle(struct estate *estate, const struct guard_told *told);
 

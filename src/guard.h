@@ -14,7 +14,7 @@
  *                          come to it, and gives the lock back by a vlock of its own (estate.h)
  *     both                 the command dies; what it had started lives on, and the lock lapses
  *     GUARD does not act   (SIGSTOP, a debugger, a disk that hangs) though it is due, guard_due():
- *                          FRONT kills it, with the same consequence; the lock is left to lapse
+ *                          FRONT kills it, with the same consequence
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
  * stopped job. (Before there is a command, GUARD rests as well, where nobody else needs what it
@@ -70,7 +70,7 @@ struct guard_told {
     volatile pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
     volatile int killed_by;      /* GUARD did not end: the signal that killed it */
     volatile int64_t due_ms;     /* guard_due() */
-    volatile bool overdue;       /* GUARD did not end: FRONT has killed it, as that had passed */
+    volatile bool overdue;       /* FRONT has killed GUARD, as that had passed */
 };
 
 /* What GUARD knows of FRONT. */
@@ -103,7 +103,8 @@ bool guard_begin(const struct guard *guard);
 
 /* Whatever happens to GUARD, nothing of the command is to run after `at_ms` (CLOCK_BOOTTIME;
  * CLOCK_NEVER: there is no such instant): GUARD sees to that before, or moves it. At that instant
- * FRONT, if it has been told that the run has lasted, kills GUARD. Cheap, called all the time. */
+ * FRONT, if it has been told that the run has lasted, kills GUARD. (Before that, only if something
+ * wakes it: a SIGSTOP of GUARD does.) Cheap, called all the time. */
 void guard_due(const struct guard *guard, int64_t at_ms);
 
 /* Has FRONT write this line to stderr, which may take its time: GUARD, whose command depends on a

@@ -21,9 +21,10 @@
 enum {
     DEAF_MS = 10,
     PATIENCE_MS = 100,
-    HELD_UP_MS = 10,     /* we come later than that to GUARD's being due: ... */
-    SECOND_LOOK_MS = 20, /* ... so may GUARD, which is given as long once more */
-    DYING_MS = 100       /* GUARD, once it was killed, unless the kernel has it */
+    MOST_SLEEP_MS = 5000, /* while something is due: poll's clock stops in a suspend */
+    HELD_UP_MS = 300,     /* who comes so much too late was stopped or suspended, not only busy: */
+    SECOND_LOOK_MS = 100, /* so may GUARD have been, and is given that; the lease is over anyway */
+    DYING_MS = 10         /* GUARD, once it was killed, unless the kernel has it */
 };
 
 struct front {
@@ -31,7 +32,7 @@ struct front {
     struct post *post; /* NULL: this image was executed in the place of the first */
     int signals;
     int stops;             /* readable when there is a SIGTSTP; -1: we take none */
-    int64_t look_at_ms;    /* GUARD was overdue, but we were late, too: look then; or 0 */
+    int64_t look_at_ms;    /* GUARD was overdue, but so were we: look again then; or 0 */
     int64_t give_up_at_ms; /* GUARD was killed by us: no longer waited for; or 0 */
 };
 
@@ -177,15 +178,19 @@ static int take_stops(void) {
 }
 
 /* GUARD is no more. If it was killed, there is something more urgent to do than to write. */
-static void depart(struct shared *shared) {
+static void depart(const struct front *front) {
+    struct shared *shared = at(front);
+
     guard_end_ear(shared);
+    shared->told.overdue = front->give_up_at_ms != 0;
     if (shared->told.ended)
         guard_speak(shared, PATIENCE_MS);
 }
 
 /* ---- GUARD is due ---- */
 
-/* How long to sleep, for poll(2). */
+/* How long to sleep, for poll(2). (In its first moments GUARD does not call us: but a SIGSTOP of it
+ * does, by SIGCHLD.) */
 static int until_due_ms(const struct front *front) {
     int64_t at_ms = __atomic_load_n(&at(front)->told.due_ms, __ATOMIC_SEQ_CST), left_ms;
 
@@ -196,14 +201,14 @@ static int until_due_ms(const struct front *front) {
     if (at_ms == CLOCK_NEVER)
         return -1;
     left_ms = at_ms - clock_now_ms();
-    return left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+    return left_ms <= 0 ? 0 : left_ms < MOST_SLEEP_MS ? (int)left_ms : MOST_SLEEP_MS;
 }
 
 /* Kills a GUARD that is overdue. True once it was, but does not die: it is not waited for. */
 static bool see_what_is_due(struct front *front) {
-    struct guard_told *told = &at(front)->told;
+    struct shared *shared = at(front);
     int64_t now_ms = clock_now_ms();
-    int64_t late_ms = now_ms - __atomic_load_n(&told->due_ms, __ATOMIC_SEQ_CST);
+    int64_t late_ms = now_ms - __atomic_load_n(&shared->told.due_ms, __ATOMIC_SEQ_CST);
 
     if (front->give_up_at_ms)
         return now_ms >= front->give_up_at_ms;
@@ -215,14 +220,13 @@ static bool see_what_is_due(struct front *front) {
         front->look_at_ms = now_ms + SECOND_LOOK_MS;
     if (now_ms < front->look_at_ms)
         return false;
-    told->overdue = true;
-    kill(at(front)->guard, SIGKILL);
+    kill(shared->guard, SIGKILL);
     front->give_up_at_ms = now_ms + DYING_MS;
     return false;
 }
 
-/* Until GUARD has ended. One signal is read for each time that poll says there is one: to read
- * until there is none left would be a failing call. */
+/* Until GUARD has ended, or was killed. One signal is read for each time that poll says there is
+ * one: to read until there is none left would be a failing call. */
 static void attend(struct front *front) {
     pid_t guard = front->shared->guard;
 
@@ -242,9 +246,8 @@ static void attend(struct front *front) {
         else if (info.ssi_signo != SIGCHLD)
             pass_on(guard, &info);
         else if (reap(front))
-            break;
+            return;
     }
-    depart(at(front));
 }
 
 enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
@@ -293,6 +296,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
     front.post = post;
     front.signals = before.signals;
     attend(&front);
+    depart(&front);
     *loop = before;
     *told = at(&front)->told;
     *why = post->why;
@@ -337,12 +341,13 @@ void *guard_resume(struct guard_told *told) {
         if (!reap(&front)) /* it may have ended while nobody was there to hear it */
             attend(&front);
     } else {
-        while (!reap(&front)) { /* no descriptor is left: deaf to signals, but there */
+        /* No descriptor is left: deaf to signals, but there. */
+        while (!reap(&front) && !see_what_is_due(&front)) {
             guard_speak(shared, PATIENCE_MS);
             poll(NULL, 0, DEAF_MS);
         }
     }
-    depart(shared);
+    depart(&front);
     *told = shared->told;
     return shared->estate;
 }

@@ -14,7 +14,8 @@ enum {
     LEFT_AFTER_MS = 100, /* what ends by itself with the command was not left behind: `> >(tee)` */
     KILLED_WITHIN_MS = 5000, /* what is not dead by then after SIGKILL is stuck */
     ENDLESS_ASK_MS = 10000,  /* for asking about a lease that does not end by time */
-    OVERDUE_MS = 100         /* so long after SIGKILL was to be sent, it will not be */
+    OVERDUE_MS = 100,        /* so long after SIGKILL was to be sent, it will not be */
+    AT_WORK_MS = 1000        /* for the rest of us, when we are late already */
 };
 
 /* ---- signals ---- */
@@ -59,6 +60,44 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
     return false;
 }
 
+/* ---- what FRONT sees to, should we be stopped, or stuck ---- */
+
+static bool kept(const struct supervised *s) {
+    return s->lease == LEASE_KEPT;
+}
+
+/* False if the lease is over, as far as FRONT is concerned, or was told to be. */
+static bool runs(const struct supervised *s) {
+    return (kept(s) || (s->lease == LEASE_LOST && !s->gone)) &&
+           clock_now_ms() < lease_overdue_at(&s->lock->lease);
+}
+
+static void tell_due(const struct supervised *s) {
+    int64_t due_ms = CLOCK_NEVER, now_ms = clock_now_ms();
+
+    if (s->lease == LEASE_LOST && s->stage == STAGE_STOPPING)
+        due_ms = clock_after(s->kill_at_ms > now_ms ? s->kill_at_ms : now_ms, OVERDUE_MS);
+    if (kept(s) || runs(s))
+        due_ms = clock_earlier(due_ms, lease_overdue_at(&s->lock->lease));
+    guard_due(s->guard, s->wishes->on_lost == LOST_WARN ? CLOCK_NEVER : due_ms);
+}
+
+/* We are late, but at it. */
+static void tell_losing(const struct supervised *s) {
+    if (!runs(s) && s->wishes->on_lost != LOST_WARN)
+        guard_due(s->guard, clock_after(clock_now_ms(), AT_WORK_MS));
+}
+
+/* By then this has come to an end: but if there is a lease that runs, not beyond its end. */
+static void tell_killing(const struct supervised *s) {
+    int64_t now_ms = clock_now_ms(), due_ms = clock_after(now_ms, 2 * KILLED_WITHIN_MS);
+    int64_t least_ms = clock_after(now_ms, OVERDUE_MS);
+
+    if (runs(s))
+        due_ms = clock_earlier(due_ms, lease_overdue_at(&s->lock->lease));
+    guard_due(s->guard, due_ms > least_ms ? due_ms : least_ms);
+}
+
 /* ---- the tree ---- */
 
 /* Without /proc the tree is found by asking for every process number there could be, and that takes
@@ -71,8 +110,7 @@ static void signal_tree(struct supervised *s, int signo) {
 }
 
 static void kill_tree(struct supervised *s) {
-    /* By then this has come to an end. */
-    guard_due(s->guard, clock_after(clock_now_ms(), 2 * KILLED_WITHIN_MS));
+    tell_killing(s);
     /* A vlock within the command has a guard that gives its lock back. */
     if (s->orphaned)
         tree_kill_but(s->tree, GUARD_NAME);
@@ -104,21 +142,6 @@ static int64_t after_grace_ms(const struct supervised *s) {
 
 /* ---- the lease ---- */
 
-static bool kept(const struct supervised *s) {
-    return s->lease == LEASE_KEPT;
-}
-
-/* What FRONT sees to should we be stopped, or stuck. */
-static void tell_due(const struct supervised *s) {
-    int64_t due_ms = CLOCK_NEVER;
-
-    if (kept(s))
-        due_ms = lease_overdue_at(&s->lock->lease);
-    else if (s->lease == LEASE_LOST && s->stage == STAGE_STOPPING)
-        due_ms = clock_after(s->kill_at_ms, OVERDUE_MS);
-    guard_due(s->guard, s->wishes->on_lost == LOST_WARN ? CLOCK_NEVER : due_ms);
-}
-
 /* --on-lost=exec: beside stopping the command, not waited for, and no part of its tree. */
 static void run_hook(struct supervised *s, const struct trouble *lost) {
     char pid[24];
@@ -138,6 +161,7 @@ static void lose(struct supervised *s, int64_t kill_at_ms, const struct trouble 
     bool warn = s->wishes->on_lost == LOST_WARN;
 
     s->lease = LEASE_LOST;
+    tell_losing(s);
     if (!warn)
         stop_tree(s, kill_at_ms); /* before anybody is told: that may take its time */
     tell_due(s);

@@ -42,9 +42,10 @@ start_bystanders() {
     for ((n = 0; n < $(nproc); n++)); do until_true 30 test -s "bystander.$n"; done
 }
 
-# in_time N: no heart of N commands has beaten after its key's end.
+# in_time N [PAUSE]: no heart of N commands has beaten after its key's end, unless the machine stood
+# still for PAUSE ms (150).
 in_time() {
-    python - "$1" <<'PY'
+    python - "$1" "${2:-150}" <<'PY'
 import glob, os, sys
 ends = [int(line) for line in open("ends")]
 pause = max(float(open(name).read().split()[1]) for name in glob.glob("bystander.*[0-9]"))
@@ -53,7 +54,7 @@ for n in range(1, int(sys.argv[1]) + 1):
         if os.path.exists(name):
             last = float(open(name).read().split()[0])
             print(f"{name}: {ends[n - 1] - last:.0f} ms before the end; pause {pause:.0f} ms")
-            if last >= ends[n - 1] and pause < 150:
+            if last >= ends[n - 1] and pause < int(sys.argv[2]):
                 sys.exit("it was too late")
 PY
 }
@@ -118,6 +119,34 @@ round() {
     kill -KILL "${BYSTANDERS[@]}"
     stop_server
     in_time 10
+}
+
+@test "a server frozen past the lease, and guards that are stopped while CMD has its grace" {
+    python -c '' # finds $PYTHON
+    start_server "$SERVER_KIND"
+    pids=()
+    for n in {1..5}; do
+        mkdir "of.$n"
+        ALIVE=alive.$n supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run \
+            -t 1s --kill-after 200ms "$K-$n" -- \
+            "$PYTHON" "$TESTS/tools/heartbeat.py" "beat.$n" deaf
+        mv err "of.$n/err" # it goes on writing to it
+        pids+=("$FRONT")
+    done
+    for n in {1..5}; do until_true 30 test -s "beat.$n"; done
+    start_bystanders
+    freeze_and_tell 5
+    for n in {1..5}; do
+        guard=$(guard_of "${pids[n - 1]}")
+        until grep -q 'stopping the command' "of.$n/err"; do is_over "$guard" && break; done
+        kill -STOP "$guard" || : # it has done it all, on a slow machine
+    done
+    for n in "${pids[@]}"; do ends 79 "$n"; done
+    for n in {1..5}; do ALIVE=alive.$n nothing_left; done
+    kill -KILL "${BYSTANDERS[@]}"
+    kill -CONT "$SERVER_PID"
+    stop_server
+    in_time 5 25
 }
 
 @test "a server frozen past the lease, and a log on a disk that hangs: CMD is stopped in time" {

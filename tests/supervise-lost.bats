@@ -336,7 +336,7 @@ short_lease() { if on_server; then LEASE=9; else LEASE=1; fi; }
     kill -STOP "$(guard_of "$FRONT")"
     ends 79 "$FRONT"
     nothing_left
-    has err 'its guard did nothing while the lease ran out (was it stopped?), and was killed'
+    has err 'its guard did not do in time what was due (was it stopped?), and was killed'
     until_true 30 is_free "$K"
 }
 
