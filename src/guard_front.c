@@ -250,6 +250,13 @@ static void attend(struct front *front) {
     }
 }
 
+/* Where the C library keeps its thread's number, the kernel writes 0 when FRONT ends, or executes
+ * vlock anew, while GUARD uses that memory: glibc would then take locks that nobody has for GUARD's
+ * own (EDEADLK), and OpenSSL could make no connection any more. */
+static void keep_thread_number(void) {
+    syscall(SYS_set_tid_address, NULL);
+}
+
 enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
                        guard_work *work, void *arg, const void *estate, size_t estate_bytes,
                        char **argv, struct guard_told *told, struct trouble *why) {
@@ -286,6 +293,7 @@ enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signa
         shared->told.due_ms = CLOCK_NEVER;
         take_more(loop, &shared->signals);
         front.stops = take_stops();
+        keep_thread_number();
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         pid = guard_start(guard_be, post, (char *)post, SIGCHLD);
     }

@@ -180,6 +180,8 @@ start_server() {
                 --tls-cert-file "$CERTS/server.crt" --tls-key-file "$CERTS/server.key")
             [ "${2-}" = --tls-auth-clients ] || tls+=(--tls-auth-clients no)
         fi
+        # shellcheck disable=SC2034 # start_again takes it
+        SERVER_TLS=("${tls[@]}")
         setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
             --unixsocket "$SOCK" --save '' --appendonly no --dir "$dir" --daemonize no \
             "${tls[@]}" "${@:$((${#tls[@]} ? 2 : 1))}" >"$dir/log" 2>&1 3>&- &

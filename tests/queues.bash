@@ -183,14 +183,20 @@ server_of_this_file() {
 
 # own_server [ARG...]: one for this test alone, that the test's vlocks use.
 own_server() {
-    start_server "$SERVER_KIND" "$@"
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    if [ "${STORE-}" = valkey-tls ]; then
+        start_server valkey --tls "$@"
+        export VLOCK_URL=valkeys://localhost:$TLS_PORT VLOCK_CACERT=$CERTS/ca.crt
+    else
+        start_server "$SERVER_KIND" "$@"
+        export VLOCK_URL=redis://127.0.0.1:$PORT
+    fi
 }
 
 # start_again [ARG...]: starts it anew, where it was, after stop_server.
 start_again() {
     setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
-        --unixsocket "$SOCK" --save '' --dir "${SOCK%/*}" "$@" >>"${SOCK%/*}/log" 2>&1 3>&- &
+        --unixsocket "$SOCK" --save '' --dir "${SOCK%/*}" "${SERVER_TLS[@]}" "$@" \
+        >>"${SOCK%/*}/log" 2>&1 3>&- &
     export SERVER_PID=$!
     until_true 10 answers_ping
 }

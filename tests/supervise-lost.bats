@@ -118,8 +118,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 
 @test "a server that is gone for good: CMD's family is stopped before the lease ends, 79" {
     on_server || skip 'there is no server'
-    start_server "$STORE"
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    own_server
     grow -t 9s -- "${ALL_KINDS[@]}"
     stop_server
     ends 79 "$FRONT"
@@ -129,8 +128,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 
 @test "a server that comes back empty: the lock is lost" {
     on_server || skip 'there is no server'
-    start_server "$STORE"
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    own_server
     grow -t 10m --kill-after 200ms -- session deaf
     stop_server
     start_again
@@ -140,8 +138,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 
 @test "a server that comes back with its append-only file: nobody notices" {
     on_server || skip 'there is no server'
-    start_server "$STORE" --appendonly yes --appendfsync always
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    own_server --appendonly yes --appendfsync always
     grow -t 20s -- session
     stop_server
     start_again --appendonly yes --appendfsync always
@@ -190,8 +187,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 
 @test "--on-lost=warn when the lease cannot be renewed: CMD goes on past its end, 79" {
     on_server || skip 'there is no server'
-    start_server "$STORE"
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    own_server
     grow -t 9s --on-lost=warn -- session
     stop_server
     until_true 30 has err 'the command goes on'

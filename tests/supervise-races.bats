@@ -36,8 +36,7 @@ killed_in_turn() {
 
 @test "SIGKILL of vlock while it asks a silent server: nothing is left, and it takes nothing" {
     on_server || skip 'there is no server'
-    start_server "$STORE"
-    export VLOCK_URL=redis://127.0.0.1:$PORT
+    own_server
     for victim in front guard; do
         kill -STOP "$SERVER_PID"
         supervised "$VLOCK_BIN" run -t 10m "$K" -- touch ran
