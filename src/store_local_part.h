@@ -74,6 +74,7 @@ struct local_step {
     bool held;        /* by anybody */
     bool ours;        /* by the token of the request */
     bool lives;       /* the holder shows it */
+    bool handed;      /* it lay free, and the asker has handed it on */
     bool kept;        /* free, but for one who waits and cannot be told just now */
     bool changed;     /* `record` is to be written */
 };

@@ -110,15 +110,21 @@ static bool came_before(const struct local_step *step, const struct queue_entry 
            wait->ticket < entry->ticket;
 }
 
-bool local_queue_claim_is_dead(const struct local_step *step) {
+/* True if the lock was handed to another one than the asker, who has not confirmed it. */
+static bool is_claimed(const struct local_step *step) {
     const char *id = step->record.grant_id, *asks = step->request->id;
+
+    return step->record.claims > 0 && strlen(id) == REQUEST_ID_BYTES &&
+           strspn(id, "0123456789abcdef") == REQUEST_ID_BYTES && !(asks && strcmp(id, asks) == 0);
+}
+
+bool local_queue_claim_is_dead(const struct local_step *step) {
     int bell;
     enum doorbell_state state;
 
-    if (step->record.claims == 0 || strlen(id) != REQUEST_ID_BYTES ||
-        strspn(id, "0123456789abcdef") != REQUEST_ID_BYTES || (asks && strcmp(id, asks) == 0))
+    if (!is_claimed(step))
         return false;
-    state = doorbell_reach(&step->store->dir, id, &bell);
+    state = doorbell_reach(&step->store->dir, step->record.grant_id, &bell);
     if (bell >= 0)
         close(bell);
     return state == DOORBELL_DEAD;
@@ -128,7 +134,9 @@ bool local_queue_turn(struct local_step *step) {
     struct queue_entry entry;
     int bell;
 
-    if (local_queue_claim_is_dead(step))
+    /* Nothing but this names the bell of one whose claim lapsed: if he lives, he hangs it up again
+     * when he comes. */
+    if (is_claimed(step))
         doorbell_take_down(&step->store->dir, step->record.grant_id);
     for (;;) {
         switch (find_first(step, &entry, &bell)) {
@@ -145,8 +153,10 @@ bool local_queue_turn(struct local_step *step) {
                 close(bell);
                 return true;
             }
-            if (hand_to(step, &entry, bell))
+            if (hand_to(step, &entry, bell)) {
+                step->handed = true;
                 return false;
+            }
             break;
         }
     }
@@ -232,6 +242,10 @@ void local_queue_stay(struct local_step *step) {
     }
     before = queue_before(step->file->fd, &step->record.queue, wait->position);
     step->place = before < INT_MAX ? (int)before : INT_MAX;
+    /* It lay free, so those who were to look did not: they may all be stopped. Who found it so
+     * looks again when this claim ends. */
+    if (step->handed && step->place > NEAR)
+        step->place = NEAR;
     if (before == 0 && wait->told_first)
         tell_near(step);
 }

@@ -10,8 +10,10 @@
  *                                  first may be stopped
  *   the lease has ended, but the   the first watches the file: a holder that shows its life to the
  *   holder lives                   kernel keeps the lock until its descriptor is closed
- *   none of these                  after SLOW_MS, the first after SLOW_FIRST_MS: the file may have
- *                                  been removed or replaced, and whatever else was lost
+ *   none of these                  after SLOW_MS, the first after SLOW_FIRST_MS, those who would be
+ *                                  next sooner, SLOW_STEP_MS for each place: the file may have been
+ *                                  removed or replaced, the first be stopped, and whatever else
+ *                                  was lost
  *
  * Who only looks on (ASK_PEEK) watches the file, and the lease.
  *
@@ -30,6 +32,7 @@
 enum {
     SLOW_MS = 30000,
     SLOW_FIRST_MS = 2000,
+    SLOW_STEP_MS = 1500,
     LAZY_MS = 5, /* also between two looks at a file that is written to */
     RANK_MS = 20,
     RANKS = 3,
@@ -133,9 +136,17 @@ static bool polls(const struct local_wait *wait) {
     return wait->place < 0;
 }
 
+static int64_t slow_ms(const struct local_wait *wait) {
+    int64_t most_ms = ((int64_t)wait->place + 1) * SLOW_STEP_MS;
+
+    if (wait->place == 0)
+        return SLOW_FIRST_MS;
+    return wait->place > 0 ? clock_earlier(most_ms, SLOW_MS) : SLOW_MS;
+}
+
 /* When to look if nothing is heard. */
 static int64_t look_at(const struct local_wait *wait) {
-    int64_t pause_ms = wait->place == 0 ? SLOW_FIRST_MS : SLOW_MS;
+    int64_t pause_ms = slow_ms(wait);
     int64_t at_ms = wait->look_ms;
 
     if (polls(wait))

@@ -31,8 +31,9 @@
 extern const struct store_kind store_valkey;
 
 enum {
-    PAUSE_FIRST_MS = 5, /* before connecting again, doubled each time, ... */
-    PAUSE_MOST_MS = 250 /* ... up to this */
+    PAUSE_FIRST_MS = 5,  /* before connecting again, doubled each time, ... */
+    PAUSE_MOST_MS = 250, /* ... up to this */
+    LAST_TRY_MS = 10     /* so long before the deadline it is tried once more */
 };
 
 /* The server refused the greeting, and still did what stood behind it. It has answered that, so
@@ -158,6 +159,7 @@ static enum outcome insist(struct valkey *v, const struct request *request, int6
         return withdraw(v, request, deadline_ms, out, why);
     for (;;) {
         bool silent;
+        int64_t left_ms;
         enum outcome outcome = attempt(v, request, give_up_ms, out, why);
         if (wire_greets_anew(v->wire)) { /* it may have worked without the password */
             if (outcome == DONE || outcome == UNSURE)
@@ -172,11 +174,13 @@ static enum outcome insist(struct valkey *v, const struct request *request, int6
             note_again(v);
         if (!request->patient && (!v->again || silent))
             return v->again ? UNSURE : outcome;
-        if (clock_now_ms() + pause_ms >= give_up_ms)
+        left_ms = give_up_ms - clock_now_ms() - LAST_TRY_MS;
+        if (left_ms <= 0)
             return v->again ? UNSURE : outcome;
         if (silent)
             wire_drop(v->wire); /* behind a request that hangs ours would hang too */
-        if (loop_sleep(v->loop, clock_now_ms() + clock_spread_ms(pause_ms)) == WAKE_STOP)
+        left_ms = clock_earlier(left_ms, clock_spread_ms(pause_ms));
+        if (loop_sleep(v->loop, clock_now_ms() + left_ms) == WAKE_STOP)
             return trouble_say(why, STOPPED, EXIT_UNREACHABLE, "stopped");
         pause_ms = pause_ms * 2 < PAUSE_MOST_MS ? pause_ms * 2 : PAUSE_MOST_MS;
     }

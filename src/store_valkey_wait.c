@@ -35,7 +35,7 @@ enum {
     POLL_FIRST_MS = 8,
     POLL_MOST_MS = 200,
     SLOW_MS = 30000, /* queues live three times as long: scripts/queue.lua */
-    SLOW_STEP_MS = 3000,
+    SLOW_STEP_MS = 1500,
     LAZY_MS = 5,
     RANK_MS = 20,
     RANKS = 3,

@@ -324,3 +324,28 @@ listen_in() {
     rm hold.2
     all_served 2 1 3
 }
+
+@test "six that are stopped at the front: the next is served, at the latest when it looks by itself" {
+    take -t 10m "$K"
+    for label in {1..7}; do stand "$label"; done
+    stop_them {1..6}
+    give_back
+    until_true 25 was_served 7
+    go_on {1..6}
+    served_somehow {1..7}
+}
+
+@test "a waiter that was stopped past its claim, and killed then, leaves no bell behind" {
+    on_server && skip 'bells are of the local store'
+    take -t 10m "$K"
+    stand 1
+    stand 2
+    stop_them 1
+    give_back
+    until_true 20 was_served 2
+    signal_both KILL 1
+    wait "${WAITER[1]}" || :
+    gives 0 run -n "$K" -- true
+    bells=("${VLOCK_URL#local:}"/.bell-*)
+    [ ! -e "${bells[0]}" ]
+}

@@ -314,6 +314,30 @@ cut_all() {
     all_served {1..10}
 }
 
+cut_and_del() { printf 'MULTI\nCLIENT KILL TYPE pubsub\nDEL %s\nEXEC\n' "$K" | cli; }
+
+cut_and_release() { cut_all && gives 0 release --token "$TOKEN" "$K"; }
+
+@test "the lock becomes free while all connections are broken: those who wait keep their order" {
+    for becomes_free in cut_and_del cut_and_release cut_and_del cut_and_release cut_and_del; do
+        take -t 10m "$K"
+        for label in {1..6}; do stand "$label"; done
+        "$becomes_free" >/dev/null
+        all_served {1..6}
+        rm served
+    done
+}
+
+@test "a server that refuses connections is tried until -w is over" {
+    for try in 1 2 3; do
+        began=$(date +%s%3N)
+        VLOCK_URL=redis://127.0.0.1:1 vlock run -w 700ms "$K" -- touch ran
+        (($(date +%s%3N) - began >= 690))
+        [ "$status" -eq 69 ]
+    done
+    [ ! -e ran ]
+}
+
 @test "connections are cut while the lock goes from hand to hand: everybody is served once" {
     take -t 10m "$K"
     for label in {1..10}; do stand "$label"; done

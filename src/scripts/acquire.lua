@@ -8,7 +8,8 @@
 --   answer, or empty   8 ms to leave the lock alone if the server was started anew and has lost
 --   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty   10 the last
 --   fence as the caller knows it ('fenced' among the words: that of the holder), or 0
--- Adds to the answer: ticket, place in the queue (0: first; -1: not in it), run.
+-- Adds to the answer: ticket, place in the queue (0: first; -1: not in it; at most 2 for who has
+-- handed on a lock that lay free), run.
 local function has(word) return string.find(ARGV[4], word, 1, true) end
 local attempt, ticket, run = tonumber(ARGV[6]), ARGV[7], ''
 if ARGV[9] ~= '' then
@@ -48,16 +49,24 @@ if not held and run ~= '' and ARGV[9] ~= '?' and run ~= ARGV[9] and run ~= boot 
     rest(LOST_MS, 'boot', run)
   end
 end
--- The queue was lost (FLUSHALL, DEL): all come back, each at a moment of his own, and none takes
--- the lock before those who came earlier are there again.
+-- The queue was lost (FLUSHALL, DEL), or those in it were taken for dead, as their connections were
+-- broken when the lock became free: all come back, each at a moment of his own, and none takes the
+-- lock before those who came earlier are there again.
 if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == false and
-  (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id)) then
+  (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id) or
+    (has('bell') and granted ~= id)) then
   rest(LOST_MS)
   try('PUBLISH', bell('all'), 'come')
 end
-local paused = not held and is_paused()
+local paused, handed = not held and is_paused(), false
+local it = not held and not paused and first() or nil
+-- Who comes back over a new connection finds others before him whose connections are broken: they
+-- may be about to come back, too.
+if not held and not paused and dropped and ticket ~= '' and has('bell') and not has('here') and
+  (not it or it.id == id) then
+  paused = rest(LOST_MS)
+end
 if not held and not paused then
-  local it = first()
   if not it or it.id == id then
     local stale = claim or handing or pause
     handing = nil
@@ -75,7 +84,7 @@ if not held and not paused then
     return answer(YES, '', -1, run)
   end
   -- Nobody who comes later is served first.
-  hand_over()
+  handed = hand_over()
 end
 
 local place = -1
@@ -94,6 +103,7 @@ if kind then
   local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
   if line and try('HSET', waiters, id, is) and not try('ZADD', queue, 'NX', ticket, id) then
     try('HDEL', waiters, id)
+    ticket = '' -- it stands for no place
   elseif line then
     place = try('ZRANK', queue, id) or -1
     try('PEXPIRE', waiters, QUEUE_MS)
@@ -106,4 +116,7 @@ if busy[3] == -2 or paused then busy[5] = busy[5] + 4 end
 -- Free, and nobody could be told (no permission): the first will see it for himself.
 if busy[3] == -2 then busy[3] = 20 end
 if place == 0 and busy[3] >= 0 then ring_near(busy[3]) end
+-- It lay free, so those who were to look did not: perhaps all of them stand on one host that lost
+-- its power. Who found it so looks again when this claim ends, as one of the first three does.
+if handed and place > 2 then busy[7] = 2 end
 return busy

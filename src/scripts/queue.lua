@@ -62,6 +62,7 @@ end
 
 -- The first who waits and lives, or nil. The dead before it are dropped: they cost their
 -- successors nothing but this.
+local dropped = false
 local function first()
   while true do
     local line = try('ZRANGE', queue, '0', '0')
@@ -69,6 +70,7 @@ local function first()
     local it = waiter(line[1])
     if it and lives(it) then return it end
     if not forget(line[1]) then return nil end
+    dropped = true
   end
 end
 
