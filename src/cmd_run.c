@@ -30,7 +30,10 @@
 #include "tree.h"
 #include "wishes.h"
 
-enum { TRY_MS = 100 };
+enum {
+    TRY_MS = 100,
+    LATE_MS = 1000 /* for giving the lock back, beyond the time that it has */
+};
 
 struct run {
     struct context ctx;
@@ -298,6 +301,9 @@ static int finish(struct run *run, const struct guard *guard) {
         status = EXIT_TIMED_OUT;
     else if (s->child.ended)
         guard->told->signo = child_end_signal(&s->child);
+    guard->told->status = s->lease == LEASE_LOST ? EXIT_NOT_OWNED : status;
+    guard->told->over = s->stage != STAGE_STUCK;
+    guard_due(guard, clock_after(context_deadline(&run->ctx), LATE_MS));
     return give_back(run, status);
 }
 

@@ -45,22 +45,31 @@ static void become_release(const struct estate *estate, const struct guard_told 
     execve("/proc/self/exe", words, environ);
 }
 
+static int settled_status(const struct guard_told *told) {
+    if (!told->overdue)
+        return EXIT_SIGNAL_BASE + told->killed_by;
+    return told->over ? told->status : EXIT_NOT_OWNED;
+}
+
 int estate_settle(struct estate *estate, const struct guard_told *told) {
     struct say say = {.name = estate->name, .quiet = estate->quiet};
-    int status = told->overdue ? EXIT_NOT_OWNED : EXIT_SIGNAL_BASE + told->killed_by, ended = 0;
+    int status = settled_status(told), ended = 0;
     const char *left;
     pid_t pid;
-    bool dead;
+    bool dead = told->over;
 
     if (told->beside)
         tree_spare(&estate->tree, told->beside);
-    tree_kill_but(&estate->tree, GUARD_NAME);
-    dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
+    if (!told->over) {
+        tree_kill_but(&estate->tree, GUARD_NAME);
+        dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
+    }
     left = dead ? "nothing of the command is left"
                 : "not all of the command could be stopped, the lock is left to lapse";
     if (told->overdue)
         say_loud(&say,
-                 "its guard did not do in time what was due (was it stopped?), "
+                 "its guard did not do in time what was due (was it stopped, or the machine "
+                 "busy?), "
                  "and was killed: %s",
                  left);
     else

@@ -62,6 +62,7 @@ enum { GUARD_FRONT_STOPS = SIGTSTP };
 /* What GUARD leaves for FRONT, in shared memory. */
 struct guard_told {
     volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
+    volatile bool over;          /* nothing of the command is left to stop: `status` counts */
     volatile int status;         /* the exit status of the whole */
     volatile int signo;          /* the signal that the whole is to die of, or 0 */
     volatile bool running;       /* the command may run from here on: guard_begin() */

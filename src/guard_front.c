@@ -89,8 +89,25 @@ void guard_speak(struct shared *shared, int patience_ms) {
     }
 }
 
-/* GUARD calls: the run has lasted, or there is something to say. */
+/* How long to sleep, for poll(2). (In its first moments GUARD does not call us: but a SIGSTOP of it
+ * does, by SIGCHLD.) */
+static int until_due_ms(const struct front *front) {
+    int64_t at_ms = __atomic_load_n(&at(front)->told.due_ms, __ATOMIC_SEQ_CST), left_ms;
+
+    if (front->give_up_at_ms)
+        at_ms = front->give_up_at_ms;
+    else if (front->look_at_ms)
+        at_ms = front->look_at_ms;
+    if (at_ms == CLOCK_NEVER)
+        return -1;
+    left_ms = at_ms - clock_now_ms();
+    return left_ms <= 0 ? 0 : left_ms < MOST_SLEEP_MS ? (int)left_ms : MOST_SLEEP_MS;
+}
+
+/* GUARD calls: the run has lasted, or there is something to say, which takes no longer than until
+ * GUARD is due. */
 static void hear(const struct front *front) {
+    int left_ms = until_due_ms(front);
     static char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
 
     if (front->post)
@@ -98,7 +115,7 @@ static void hear(const struct front *front) {
     guard_start_ear(at(front),
                     (front->post ? front->post->ear_stack : ear_stack) + EAR_STACK_BYTES);
     if (!front->post || !GUARD_SHARES_MEMORY) /* else GUARD would find our errno */
-        guard_speak(at(front), PATIENCE_MS);
+        guard_speak(at(front), left_ms < 0 || left_ms > PATIENCE_MS ? PATIENCE_MS : left_ms);
 }
 
 /* Reaps whatever has ended (PID 1 inherits others' children; so does who was executed by a shell
@@ -189,21 +206,6 @@ static void depart(const struct front *front) {
 
 /* ---- GUARD is due ---- */
 
-/* How long to sleep, for poll(2). (In its first moments GUARD does not call us: but a SIGSTOP of it
- * does, by SIGCHLD.) */
-static int until_due_ms(const struct front *front) {
-    int64_t at_ms = __atomic_load_n(&at(front)->told.due_ms, __ATOMIC_SEQ_CST), left_ms;
-
-    if (front->give_up_at_ms)
-        at_ms = front->give_up_at_ms;
-    else if (front->look_at_ms)
-        at_ms = front->look_at_ms;
-    if (at_ms == CLOCK_NEVER)
-        return -1;
-    left_ms = at_ms - clock_now_ms();
-    return left_ms <= 0 ? 0 : left_ms < MOST_SLEEP_MS ? (int)left_ms : MOST_SLEEP_MS;
-}
-
 /* Kills a GUARD that is overdue. True once it was, but does not die: it is not waited for. */
 static bool see_what_is_due(struct front *front) {
     struct shared *shared = at(front);
@@ -235,7 +237,14 @@ static void attend(struct front *front) {
                                {.fd = front->stops, .events = POLLIN}};
         struct signalfd_siginfo info;
 
-        if (poll(fds, 2, until_due_ms(front)) <= 0)
+        int ready = poll(fds, 2, until_due_ms(front));
+
+        if (ready < 0 && errno != EINTR) { /* more than RLIMIT_NOFILE allows now, or no memory */
+            poll(NULL, 0, DEAF_MS);
+            if (reap(front))
+                return;
+        }
+        if (ready <= 0)
             continue;
         if (fds[1].revents)
             stop(at(front));

@@ -93,7 +93,7 @@ static void tell_killing(const struct supervised *s) {
     int64_t now_ms = clock_now_ms(), due_ms = clock_after(now_ms, 2 * KILLED_WITHIN_MS);
     int64_t least_ms = clock_after(now_ms, OVERDUE_MS);
 
-    if (runs(s))
+    if (runs(s) && s->wishes->on_lost != LOST_WARN)
         due_ms = clock_earlier(due_ms, lease_overdue_at(&s->lock->lease));
     guard_due(s->guard, due_ms > least_ms ? due_ms : least_ms);
 }

@@ -332,9 +332,25 @@ short_lease() { if on_server; then LEASE=9; else LEASE=1; fi; }
     kill -STOP "$(guard_of "$FRONT")"
     ends 79 "$FRONT"
     nothing_left
-    has err 'its guard did not do in time what was due (was it stopped?), and was killed'
+    has err 'its guard did not do in time what was due (was it stopped, or the machine busy?), and was killed'
     until_true 30 is_free "$K"
 }
+
+@test "a guard that is stopped while it gives the lock back: vlock ends all the same, with CMD's status" {
+    on_server || skip 'there is no server that could keep it waiting'
+    own_server
+    supervised "$VLOCK_BIN" run -t 10m "$K" -- \
+        sh -c 'sleep 0.1; kill -STOP "$1"; : >frozen; exit 5' sh "$SERVER_PID"
+    until_true 30 test -e frozen
+    guard=$(guard_of "$FRONT")
+    until_true 30 has_no_child "$guard"
+    kill -STOP "$guard"
+    ends 5 "$FRONT"
+    has err 'its guard did not do in time what was due'
+    kill -CONT "$SERVER_PID"
+}
+
+has_no_child() { ! pgrep -P "$1" >/dev/null; }
 
 @test "a guard that was stopped past the lease: a local lock is not lost, and CMD goes on" {
     on_server && skip 'a lock on a server ends by time'
