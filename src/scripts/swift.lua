@@ -17,7 +17,7 @@ if ours and granted == id and ARGV[4] == '' and unbroken_ms <= UNBROKEN_MS then
   if to then
     local bells = string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':'
     local its, next = bells .. two[1], two[2] and bells .. two[2]
-    local listening = try('PUBSUB', 'NUMSUB', its, next)
+    local listening = try('PUBSUB', 'NUMSUB', its, next or its) -- a nil would be refused
     if listening and listening[2] > 0 and (not next or listening[4] > 0) then
       local left = string.format('%d', math.max(LEAST_CLAIM_MS, math.min(wants, MOST_CLAIM_MS)))
       if next then try('PUBLISH', next, 'first ' .. left) end
