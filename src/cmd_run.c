@@ -6,13 +6,10 @@
  * What can be lost at each instant: FRONT is killed while GUARD waits: the place in the queue is
  * given up; later: GUARD ends everything. GUARD is killed: FRONT does, see estate.h. A signal that
  * comes before the command runs ends the wait. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -21,6 +18,7 @@
 #include "duration.h"
 #include "ending.h"
 #include "estate.h"
+#include "given.h"
 #include "guard.h"
 #include "held.h"
 #include "holder.h"
@@ -44,72 +42,6 @@ struct run {
     bool borrowed;      /* --reenter: the lock of a command around us, whose business it is */
     int64_t hold_until; /* --hold-for: CLOCK_BOOTTIME ms, 0: not */
 };
-
-/* ---- the environment ---- */
-
-static bool set(const char *variable, const char *value) {
-    return setenv(variable, value, 1) == 0;
-}
-
-/* An option that names a file, for a command that may change its directory. */
-static bool set_path(const char *variable, const char *path) {
-    char directory[4096], *whole = NULL;
-    bool done;
-
-    if (!path || *path == '/')
-        return !path || set(variable, path);
-    if (!getcwd(directory, sizeof directory) || asprintf(&whole, "%s/%s", directory, path) < 0)
-        return false;
-    done = set(variable, whole);
-    free(whole);
-    return done;
-}
-
-/* What came as an option is passed on, so that vlock in the command finds the same lock. */
-static bool set_options(const struct options *options) {
-    static const enum option words[] = {OPT_URL, OPT_PREFIX, OPT_USER, OPT_SNI};
-    static const enum option paths[] = {OPT_PASSWORD_FILE, OPT_CACERT, OPT_CERT, OPT_KEY};
-    bool done = true;
-
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (options->value[words[i]] && *options->value[words[i]])
-            done = done && set(option_rows[words[i]].variable, options->value[words[i]]);
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        done = done && set_path(option_rows[paths[i]].variable, options->value[paths[i]]);
-    return done;
-}
-
-/* With --reenter, the TTL is that of the command around us, where that is known. */
-static bool set_ttl(const struct run *run) {
-    const char *name = getenv("VLOCK_NAME"), *token = getenv("VLOCK_TOKEN");
-    char ttl[DURATION_TEXT_BYTES] = "none";
-
-    if (run->borrowed)
-        return (name && strcmp(name, run->ctx.name) == 0 && token &&
-                strcmp(token, run->ctx.token) == 0) ||
-               unsetenv("VLOCK_TTL") == 0;
-    if (run->take.lock.ttl_ms != TTL_NONE)
-        duration_format(ttl, run->take.lock.ttl_ms);
-    return set("VLOCK_TTL", ttl);
-}
-
-/* All but what the grant brings: before that, where a hand-over does not wait for it. */
-static enum outcome set_environment(const struct run *run, struct trouble *why) {
-    if (!set_ttl(run) || !set("VLOCK_NAME", run->ctx.name) || !set("VLOCK_TOKEN", run->ctx.token) ||
-        unsetenv("VLOCK_TOKEN_FILE") != 0 || !set_options(run->ctx.options))
-        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot set up the command's environment: %s",
-                           strerror(errno));
-    return DONE;
-}
-
-static enum outcome set_grant(const struct run *run, struct trouble *why) {
-    char fence[24];
-
-    snprintf(fence, sizeof fence, "%llu", (unsigned long long)run->take.lock.fence);
-    if (!set("VLOCK_FENCE", fence))
-        return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
-    return run->borrowed ? DONE : held_add(run->ctx.name, run->ctx.token, why);
-}
 
 /* ---- taking ---- */
 
@@ -136,7 +68,10 @@ static enum outcome settle(struct run *run, struct trouble *why) {
     borrow(run);
     lock->lease.kill_after_ms = run->wishes.kill_after_ms;
     lock->alive = true;
-    return set_environment(run, why);
+    /* What a claim cannot give is not begun under one. */
+    lock->early = !run->ctx.options->value[OPT_KILL_AFTER] && !run->wishes.hold_for_ms &&
+                  run->wishes.on_lost == LOST_STOP;
+    return given_settle(&run->ctx, lock->ttl_ms, run->borrowed, why);
 }
 
 /* The lock of the command around us is to be there. */
@@ -184,11 +119,41 @@ static enum outcome take(struct run *run, const struct guard *guard, struct trou
     return DONE;
 }
 
-static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {
-    const struct lock *lock = &run->take.lock;
-    struct supervised *s = &run->supervised;
-    enum outcome outcome = DONE;
+/* The command does not come about: what we have taken is given back. */
+static enum outcome give_up(struct run *run, enum outcome outcome, struct trouble *why) {
+    return run->borrowed ? outcome : take_back(&run->take, &run->ctx, outcome, why);
+}
 
+/* Waits while FRONT is stopped. What we have may be a claim, and too old now to begin under: then
+ * that is seen to first. While it is not sure that the lock is ours there is nothing to give back. */
+static enum outcome begin(struct run *run, const struct guard *guard, struct trouble *why) {
+    const struct lease *lease = &run->take.lock.lease;
+    enum outcome outcome;
+
+    for (;;) {
+        if (!guard_begin(guard))
+            return give_up(run, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
+        if (lease_can_begin(lease, clock_now_ms()))
+            break;
+        guard->told->running = guard->told->armed = false;
+        outcome = take_confirm(&run->take, &run->ctx, why);
+        if (outcome != DONE)
+            return outcome;
+        guard->told->armed = true;
+    }
+    if (run->borrowed || clock_now_ms() < lease_stop_at(lease))
+        return DONE;
+    trouble_say(why, LOST, EXIT_NOT_OWNED,
+                "the lease was over before the command could start: use a longer -t");
+    return give_up(run, LOST, why);
+}
+
+static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {
+    struct supervised *s = &run->supervised;
+    enum outcome outcome = begin(run, guard, why);
+
+    if (outcome != DONE)
+        return outcome;
     s->lock = &run->take.lock;
     s->loop = &run->ctx.loop;
     s->say = &run->ctx.say;
@@ -197,13 +162,7 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
     s->found = run->ctx.found;
     s->tree = run->tree;
     s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
-    if (!guard_begin(guard))
-        outcome = trouble_say(why, STOPPED, EXIT_BUSY, "stopped");
-    else if (!run->borrowed && clock_now_ms() >= lease_stop_at(&lock->lease))
-        outcome = trouble_say(why, LOST, EXIT_NOT_OWNED,
-                              "the lease was over before the command could start: use a longer -t");
-    if (outcome == DONE)
-        outcome = set_grant(run, why);
+    outcome = given_grant(&run->ctx, run->take.lock.fence, run->borrowed, why);
     if (outcome == DONE)
         outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
     if (outcome == DONE)
@@ -212,9 +171,7 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
         run->ctx.say.carry = guard_say;
         run->ctx.say.by = guard;
     }
-    if (outcome == DONE || run->borrowed)
-        return outcome;
-    return take_back(&run->take, &run->ctx, outcome, why);
+    return outcome == DONE ? DONE : give_up(run, outcome, why);
 }
 
 /* ---- giving back ---- */

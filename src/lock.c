@@ -15,6 +15,7 @@ enum {
     GRACE_MS = 15,
     WITHDRAW_MS = 25,
     WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
+    CONFIRM_MS = 500,         /* for having a claim confirmed, too */
     MOST_SPENT = 4,           /* ids of one acquire, see ask_anew() */
     /* A connection that swallowed a renewal is given up in time for others to be tried. */
     RENEWAL_TRIES = 3,
@@ -77,10 +78,20 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
 
     request.waits = heard && until_ms != 0;
     request.patient = until_ms != 0 && (until_ms != CLOCK_NEVER || heard);
+    request.early = lock->early && lock->ttl_ms != TTL_NONE;
     outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
+    if (outcome == DONE && answer->claimed) {
+        lease_claimed(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms);
+        if (!lease_can_begin(&lock->lease, clock_now_ms())) {
+            request.early = false;
+            outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
+        }
+    }
     if (outcome == DONE) {
         lock->fence = answer->fence;
-        lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms, answer->endless);
+        if (!answer->claimed)
+            lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms,
+                        answer->endless);
     }
     return outcome;
 }
@@ -96,14 +107,13 @@ static enum outcome ask_anew(struct lock *lock, bool queued, int64_t until_ms, i
     return token_make_id(lock->id, why);
 }
 
-/* The whole wait. `queued`: a place in the queue may have been taken; `held`: what the store said
- * last, if it did. The first question only takes what is free; who is to wait asks again, and joins
- * the queue. */
-static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queued,
+/* The whole wait. `heard`: it has begun before; `queued`: a place in the queue may have been taken;
+ * `held`: what the store said last, if it did. The first question only takes what is free; who is
+ * to wait asks again, and joins the queue. */
+static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool heard, bool *queued,
                                  struct trouble *held, struct trouble *why) {
     struct request waiting = request_for(lock, ASK_ACQUIRE);
     struct answer answer = {0};
-    bool heard = false;
 
     waiting.waits = true;
     for (int spent = 0;;) {
@@ -130,16 +140,12 @@ static enum outcome take_or_wait(struct lock *lock, int64_t until_ms, bool *queu
     }
 }
 
-enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
-    enum outcome outcome = held_check(why);
+/* The wait, and that nothing is left of it if it was in vain. */
+static enum outcome acquire(struct lock *lock, int64_t until_ms, bool heard, struct trouble *why) {
     struct trouble held = {0};
     bool queued = false, late;
+    enum outcome outcome = take_or_wait(lock, until_ms, heard, &queued, &held, why);
 
-    if (outcome == DONE)
-        outcome = token_make_id(lock->id, why);
-    if (outcome != DONE)
-        return outcome;
-    outcome = take_or_wait(lock, until_ms, &queued, &held, why);
     if (outcome != UNSURE && outcome != STOPPED && (!queued || outcome == DONE))
         return outcome;
     /* The time ran out under a question, and that the store still answers is seen now. */
@@ -149,6 +155,22 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
         return HELD;
     }
     return outcome == UNSURE ? FAILED : outcome;
+}
+
+enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why) {
+    enum outcome outcome = held_check(why);
+
+    if (outcome == DONE)
+        outcome = token_make_id(lock->id, why);
+    return outcome == DONE ? acquire(lock, until_ms, false, why) : outcome;
+}
+
+enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *why) {
+    int64_t least_ms = clock_after(clock_now_ms(), CONFIRM_MS);
+
+    if (until_ms < least_ms) /* the time ran out while nobody could look at it */
+        until_ms = least_ms;
+    return acquire(lock, until_ms, true, why);
 }
 
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,

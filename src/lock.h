@@ -9,7 +9,10 @@
  *      WITHDRAWN: no acquire of ours can succeed any more, not even one that is on its way
  *
  * lock_acquire() ends in HELD BY US (DONE) or in WITHDRAWN, never in between: whatever was
- * asked and not answered is taken back before it returns, as far as the store can be told. */
+ * asked and not answered is taken back before it returns, as far as the store can be told.
+ *
+ * Who is `early` may be HELD BY US under a claim (lease.claimed): a lease of a second or so, which
+ * the first renewal, due at once, makes a whole one. */
 #ifndef VLOCK_LOCK_H
 #define VLOCK_LOCK_H
 
@@ -29,6 +32,7 @@ struct lock {
     const char *token; /* ours */
     int64_t ttl_ms;    /* or TTL_NONE */
     bool alive;        /* held by this process for as long as it lives (struct request) */
+    bool early;        /* a claim will do, where enough is left of it: lock_renew() follows */
     /* from here on filled in by lock_acquire() */
     char id[REQUEST_ID_BYTES + 1]; /* of the last question for it */
     struct lease lease;
@@ -40,6 +44,10 @@ struct lock {
  * store is waited for too when the wait has an end, else reported at once (FAILED/69).
  * DONE; HELD/75 with the holder in `why`; FAILED; STOPPED by the loop. */
 enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why);
+
+/* As lock_acquire(), which was DONE with a claim that has become too old to begin under
+ * (lease_can_begin()): has it confirmed, or, if it is over, waits again with the same place. */
+enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *why);
 
 /* Renews the lease, trying until `deadline_ms`. DONE: lock->lease moved on. LOST: not ours any
  * more; *on_purpose: somebody who had the token released it. UNSURE, FAILED: not renewed. */

@@ -14,7 +14,8 @@
  *
  * Waiting. An ASK_ACQUIRE that waits is answered HELD and has then a place in the queue of the
  * key, in order of arrival. store_await() sleeps until it is worth asking again; who was handed the
- * lock meanwhile has it only when that ask is DONE (what was handed over is a claim, and short).
+ * lock meanwhile has it only when that ask is DONE (what was handed over is a claim, and short:
+ * confirmed by that ask, or, for who is `early`, by the ASK_RENEW that must follow).
  * The store remembers the place, for one acquire at a time, by its id; it outlives a broken
  * connection. ASK_WITHDRAW gives it up.
  *
@@ -83,6 +84,8 @@ struct request {
     uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
     bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an
                           ask is DONE, or an ASK_WITHDRAW. ASK_PEEK: store_await() follows */
+    bool early;        /* ASK_ACQUIRE that waits: a lock that was handed over may be held under its
+                          claim, which nobody is asked about (`claimed`) */
     bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
                           lock is held; a store that can see that (local) then never lets the
                           lease end by time alone */
@@ -120,6 +123,8 @@ struct answer {
     unsigned waiting; /* PEEK with waiters: how many wait */
     bool released;    /* LOST on RENEW, RELEASE: somebody who had the token gave
                          the lock back on purpose (`tell`) */
+    bool claimed;     /* DONE for who is `early`: not confirmed; ttl_ms, from asked_ms on, is what
+                         the claim has at least */
     bool endless;     /* our lease does not end by time while this process lives */
     char holder[TOKEN_MAX_BYTES +
                 1]; /* what the key holds now, cut if longer; empty if it is free */

@@ -49,10 +49,11 @@ void valkey_name_keys(struct keys *keys, const char *key, const char *id) {
 }
 
 void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database) {
-    char number[16];
+    char number[16], half[BELL_DIGITS + 1];
 
     snprintf(number, sizeof number, "%u:", database);
-    name_one(name, key, number, id);
+    snprintf(half, sizeof half, "%s", id);
+    name_one(name, key, number, half);
 }
 
 static const struct script *script_for(enum request_kind kind) {
@@ -357,14 +358,19 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
-/* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever
+/* A waiter that the lock was handed to asks only for that, or, if he is early, for nothing; should it not be so any more, whatever
  * the reason, he asks for the lock again. So he does if a question of his is unanswered: a copy of
  * it may come when he has given the lock back, and only acquire leaves the mark that refuses it. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
     if (request->kind == ASK_ACQUIRE && request->waits && !v->again &&
         valkey_wait_granted(v, request)) {
-        enum outcome outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
+        enum outcome outcome = DONE;
+
+        *verdict = YES;
+        if (request->early && valkey_claim_known(v, out))
+            return DONE;
+        outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
         if (outcome != DONE || *verdict != NO)
             return outcome;
     }

@@ -1,7 +1,8 @@
 /* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
  * what is done when no answer comes, store_valkey_call.c how one script is asked and its answer
- * read, store_valkey_wait.c how one who waits hears that it is worth asking again, and
- * store_valkey_watch.c how a holder does. */
+ * read, store_valkey_wait.c how one who waits hears that it is worth asking again,
+ * store_valkey_claim.c how long what was handed to him is his, and store_valkey_watch.c how a holder
+ * hears that it is worth asking. */
 #ifndef VLOCK_STORE_VALKEY_PART_H
 #define VLOCK_STORE_VALKEY_PART_H
 
@@ -11,9 +12,17 @@
 
 enum {
     SUFFIX_BYTES = 96,
+    BELL_DIGITS = 16, /* of an id, the first ones, are the bell's name */
     TICKET_BYTES = 24,
     RUN_BYTES = 41,
     ENDLESS_CLAIM_MS = 30000 /* a lock without expiry, until it is confirmed */
+};
+
+/* What one who waits knows about a claim: see store_valkey_claim.c. */
+struct claim {
+    int64_t since_ms; /* whatever is told from now on happened after this; 0: not known */
+    int64_t ms;       /* what was handed to us is ours for so long; 0: nothing was, or not known */
+    uint64_t fence;   /* ... under this fence */
 };
 
 /* The place in the queue, and what is known of the lock there. Kept for one acquire at a time. */
@@ -34,6 +43,7 @@ struct wait {
     bool rung;        /* ask at once */
     bool granted;     /* the lock was handed to us: to be confirmed */
     bool woken;       /* something was heard that changes when to look */
+    struct claim claim;
 };
 
 /* What a holder knows who sleeps in store_watch(). */
@@ -91,7 +101,8 @@ struct keys {
 /* The keys beside the lock `key`. `id` may be NULL. */
 void valkey_name_keys(struct keys *keys, const char *key, const char *id);
 
-/* The channel of the one who waits with this id in the database; 'all': that of all who wait. */
+/* The channel of the one who waits with this id in the database; 'all': that of all who wait. It has
+ * but a half of the id in its name: the other proves that a message is a script's. */
 void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database);
 
 /* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE
@@ -131,6 +142,16 @@ bool valkey_wait_misled(struct valkey *v, const struct request *request);
 /* store_await() */
 enum outcome valkey_await(struct store *store, const struct request *request, int64_t until_ms,
                           struct trouble *why);
+
+/* 'granted FENCE MS PROOF' was heard; `words` is what stands behind 'granted'. */
+void valkey_claim_heard(struct wait *wait, const char *words);
+
+/* A question that was sent at `asked_ms` was answered: what is told later happened after that. */
+void valkey_claim_answered(struct wait *wait, int64_t asked_ms);
+
+/* True if the lock was handed to us and we can say for how long: *out is the answer of one who is
+ * `early`. */
+bool valkey_claim_known(const struct valkey *v, struct answer *out);
 
 /* What is heard meanwhile, for wire_hear(); the argument is the struct valkey. */
 extern const struct wire_ears valkey_wait_ears;

@@ -4,7 +4,8 @@
  * and to that of all. He asks again (scripts/acquire.lua, with his id: that confirms a lock which
  * was handed to him, and otherwise renews his place in the queue) when
  *
- *   his bell says 'granted'        at once: the lock is his once he has confirmed it
+ *   his bell says 'granted'        at once: the lock is his once he has confirmed it, or can tell
+ *                                  without that (store_valkey_claim.c)
  *   his bell says 'first MS'       LAZY_MS later, unless it was 'granted' before that: only then it
  *                                  is worth having the key tracked. In a fast queue everybody is
  *                                  first for less than that, and need not ask
@@ -192,6 +193,7 @@ void valkey_wait_answered(struct valkey *v, const struct request *request,
         v->on.run_known = true;
     }
     know(v, answer);
+    valkey_claim_answered(wait, answer->asked_ms);
     wait->place = *wait->id ? answer->place : 0;
     if (!wait->rung) { /* a bell may ring before the answer to what was asked earlier is read */
         wait->granted = false;
@@ -266,7 +268,8 @@ static void hear_message(struct valkey *v, const char *text) {
     int64_t now_ms = clock_now_ms();
     unsigned long long left_ms;
 
-    if (strcmp(text, "granted") == 0) {
+    if (text_begins(text, "granted")) {
+        valkey_claim_heard(wait, text + strlen("granted"));
         wait->rung = wait->granted = true;
         v->on.queued = false;
     } else if (strcmp(text, "come") == 0) {
@@ -291,7 +294,9 @@ static void on_push(void *arg, const redisReply *push) {
 
     if (push->elements >= 3 && is_text(push->element[0], "message") &&
         push->element[2]->type == REDIS_REPLY_STRING) {
-        access_note(v->access, "< the bell: %.40s", push->element[2]->str);
+        /* what is behind 'granted' is not for a log */
+        access_note(v->access, "< the bell: %.*s",
+                    text_begins(push->element[2]->str, "granted") ? 7 : 40, push->element[2]->str);
         hear_message(v, push->element[2]->str);
     } else if (push->elements >= 2 && is_text(push->element[0], "invalidate")) {
         access_note(v->access, "< the key was changed");

@@ -37,10 +37,38 @@ enum outcome take_signals(struct take *take, struct context *ctx, struct trouble
     return loop_take_signals(&ctx->loop, ending_on_signal, &take->ending, why);
 }
 
-enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why) {
-    int64_t until_ms = take->wait_ms ? clock_after(clock_now_ms(), take->wait_ms) : 0;
+/* What has to be seen to once the lock was given. */
+static enum outcome look_at_it(struct take *take, struct context *ctx, enum outcome outcome,
+                               struct trouble *why) {
+    const struct lease *lease = &take->lock.lease;
+
+    if (outcome == DONE && loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* a signal came meanwhile */
+        return take_back(take, ctx, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
+    /* We were stopped, or the machine was, just now. (Shorter ones end before anybody can look; a
+     * claim is looked at when it is begun.) */
+    if (outcome == DONE && take->lock.ttl_ms >= LEAST_LOOKED_AT_MS && !lease->claimed &&
+        clock_now_ms() >= lease->ends_ms)
+        return take_back(take, ctx,
+                         trouble_say(why, LOST, EXIT_NOT_OWNED,
+                                     "the lease was over before it could be handed over: "
+                                     "use a longer -t"),
+                         why);
+    return outcome;
+}
+
+enum outcome take_confirm(struct take *take, struct context *ctx, struct trouble *why) {
     enum outcome outcome;
 
+    loop_watch_outputs(&ctx->loop, true);
+    outcome = lock_confirm(&take->lock, take->until_ms, why);
+    loop_watch_outputs(&ctx->loop, false);
+    return look_at_it(take, ctx, outcome, why);
+}
+
+enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why) {
+    enum outcome outcome;
+
+    take->until_ms = take->wait_ms ? clock_after(clock_now_ms(), take->wait_ms) : 0;
     take->lock.store = ctx->store;
     take->lock.loop = &ctx->loop;
     take->lock.name = ctx->name;
@@ -49,19 +77,9 @@ enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *w
     if (loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* nothing was asked for yet */
         return trouble_say(why, STOPPED, EXIT_BUSY, "stopped");
     loop_watch_outputs(&ctx->loop, true);
-    outcome = lock_acquire(&take->lock, until_ms, why);
+    outcome = lock_acquire(&take->lock, take->until_ms, why);
     loop_watch_outputs(&ctx->loop, false);
-    if (outcome == DONE && loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* a signal came meanwhile */
-        return take_back(take, ctx, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
-    /* We were stopped, or the machine was, just now. (Shorter ones end before anybody can look.) */
-    if (outcome == DONE && take->lock.ttl_ms >= LEAST_LOOKED_AT_MS &&
-        clock_now_ms() >= take->lock.lease.ends_ms)
-        return take_back(take, ctx,
-                         trouble_say(why, LOST, EXIT_NOT_OWNED,
-                                     "the lease was over before it could be handed over: "
-                                     "use a longer -t"),
-                         why);
-    return outcome;
+    return look_at_it(take, ctx, outcome, why);
 }
 
 enum outcome take_back(struct take *take, struct context *ctx, enum outcome outcome,

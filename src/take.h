@@ -17,6 +17,7 @@
 struct take {
     struct lock lock;
     struct ending ending;
+    int64_t until_ms; /* the end of that wait; 0, CLOCK_NEVER */
     int64_t wait_ms; /* 0: not at all, CLOCK_NEVER: for ever */
     int conflict;    /* the exit status when the lock is held */
     bool ttl_given;
@@ -32,6 +33,9 @@ enum outcome take_signals(struct take *take, struct context *ctx, struct trouble
 
 /* Takes the lock in ctx->store. DONE: it is ours. As lock_acquire(). */
 enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why);
+
+/* take_lock() was DONE, but what was taken is a claim, and now too old: lock_confirm(). */
+enum outcome take_confirm(struct take *take, struct context *ctx, struct trouble *why);
 
 /* Gives the lock back because what was to follow did not come about: `outcome` is what that was
  * and is returned; `why` says it, and what else went wrong. */

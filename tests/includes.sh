@@ -7,7 +7,7 @@ main
 cmd_*
 help completion
 handover
-take supervise estate keeper keeper_*
+take given supervise estate keeper keeper_*
 command
 context
 ending sibling wishes

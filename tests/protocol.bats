@@ -94,11 +94,15 @@ PY
     part Messages REQUESTS | sed -n 's/^\.It Li //p' | sort >"$BATS_TEST_TMPDIR/page"
     for script in $(scripts) queue; do code "$script"; done | tr -d '\n' |
         grep -o "'PUBLISH', bell([^)]*\(\[1\]\)\?), *\(string.format(\)\?'[^']*'" |
-        sed "s/.*'\(.*\)'/\1/; s/%d/PLACE/; s/%.0f/MS/" | sort -u >"$BATS_TEST_TMPDIR/sent"
+        sed "s/.*'\(.*\)'/\1/; s/%d/PLACE/; s/%.0f/MS/" >"$BATS_TEST_TMPDIR/sent"
+    code queue | sed -n "s/.*text = string.format('\([^']*\)'.*/\1/p" |
+        sed 's/%s/FENCE/; s/%.0f/MS/; s/%s/PROOF/' >>"$BATS_TEST_TMPDIR/sent"
+    sort -uo "$BATS_TEST_TMPDIR/sent"{,}
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/sent"
     cd "$(root)/src"
     sed -n '/^static void hear_message/,/^}/p' store_valkey_wait.c |
-        grep -o 'text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/; s/ [12] $/ PLACE /; s/ $/ MS/' | sort -u \
+        grep -o 'text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/; s/ [12] $/ PLACE /; s/ $/ MS/
+            s/^granted$/& FENCE MS PROOF/' | sort -u \
         >"$BATS_TEST_TMPDIR/heard"
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/heard"
 }
@@ -192,7 +196,7 @@ answered_or_over() { has_answers "$1" "$2" || is_over "$3"; }
             part 'KEYS AND CHANNELS' 'The fence hash' | sed -n 's/^\.It Li //p' | sed "$form" |
                 sed "s/NAME/$name/; s/:DB:/:$db:/" | sort >rows
             # Every row is one of these, and every one of these is in a row.
-            sed "s/[0-9a-f]\{32\}/ID/" seen | sort -u | diff rows -
+            sed 's/[0-9a-f]\{32\}/ID/; s/:[0-9a-f]\{16\}$/:HALF/' seen | sort -u | diff rows -
         done
     done
 }
@@ -438,7 +442,7 @@ everything() {
     try_in_time acquire -w 500ms --token D "$name"
     disown "$PID_two" # the shell has nothing to say about its end
     kill -KILL "$PID_two"
-    two=$(sed -n 's/.*SUBSCRIBE \(.*:[0-9a-f]\{32\}\)$/\1/p' two.err)
+    two=$(sed -n 's/.*SUBSCRIBE \(.*:[0-9a-f]\{16\}\)$/\1/p' two.err)
     [ -z "$two" ] || until_true 10 is_silent "$two"
     echo "in the queue: $(cli zcard "$2queue") $(cli hlen "$2waiters")"
     try release --token H "$name"

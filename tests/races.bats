@@ -219,6 +219,125 @@ answers_or_leaves() {
     all_served 1
 }
 
+# --- begun under the claim -------------------------------------------------------------------
+
+# begins WORD: the waiter 1, who is served, has asked WORD (renew, confirm) first of all.
+begins() {
+    until_true 20 was_served 1
+    until_true 10 grep -q '< \(renew\|confirm\): verdict 1' err.1
+    [ "$(grep -o '> EVAL\(SHA\)\? \(renew\|confirm\)' err.1 | head -n 1)" = "> EVALSHA $1" ]
+}
+
+# On a machine that is busy a waiter's last answer may be too old when it is his turn.
+@test "who is handed the lock soon begins under its claim, and the first renewal makes it whole" {
+    gives 0 run "$K" -- sleep 0.02
+    for n in {1..20}; do
+        rm -f served
+        : >hold.1
+        take -t 10m "$K"
+        stand 1 -v -t 10m
+        gives 0 release --token "$TOKEN" "$K"
+        early=no
+        if begins renew; then early=yes; fi
+        [ "$(cli pttl "$K")" -gt 500000 ]
+        [ "$(cli hget "$(beside "$K" fence)" fence)" = "$(cut -d' ' -f2 served)" ]
+        [ "$(cli hexists "$(beside "$K" fence)" claim)" = 0 ]
+        rm hold.1
+        all_served 1
+        nothing_left
+        [ $early = no ] || return 0
+    done
+    return 1
+}
+
+@test "who has waited for longer, or wants more than a claim can give, has it confirmed first" {
+    take -t 10m "$K"
+    stand 1 -v
+    sleep 1.1 # so long at the least
+    gives 0 release --token "$TOKEN" "$K"
+    begins confirm
+    all_served 1
+    for option in --kill-after=1s --on-lost=warn --hold-for=1s '-t none'; do
+        rm -f served
+        take -t 10m "$K"
+        # shellcheck disable=SC2086 # words
+        stand 1 -v $option
+        gives 0 release --token "$TOKEN" "$K"
+        begins confirm
+        all_served 1
+        until_true 10 is_free "$K"
+    done
+}
+
+@test "who only publishes starts nothing, whatever he says" {
+    take -t 10m "$K"
+    stand 1 -v
+    id=$(line_of "$K")
+    bell=$(beside "$K" "0:${id:0:16}") proof=${id:16}
+    fence=$(cli hget "$(beside "$K" fence)" fence)
+    [ "$(listeners "$K")" = 2 ]
+    for text in granted 'granted ' "granted $((fence + 1)) 2000 0000000000000000" \
+        "granted $((fence + 1)) 2000" "granted $((fence + 1)) 2000 " "granted $((fence + 1))" \
+        "granted $fence 2000 $proof" "granted $((fence + 1)) 2000x $proof" \
+        "granted -1 2000 $proof" "granted 99999999999999999999999 2000 $proof" \
+        "granted $((fence + 1)) 99999999999999999999999 $proof" \
+        "granted $((fence + 1)) 0 $proof" "granted $((fence + 1)) 500 $proof" \
+        "granted $((fence + 1)) 2000 ${proof}0" \
+        "granted $(printf %0500d 1) 2000 $proof" "granted$((fence + 1)) 2000 $proof"; do
+        count=$(grep -c '> EVALSHA acquire' err.1)
+        [ "$(cli publish "$bell" "$text")" = 1 ]
+        until_true 10 eval '[ "$(grep -c "> EVALSHA acquire" err.1)" -gt $count ]' ||
+            { echo "after: $text" && cat err.1 && return 1; }
+    done
+    [ ! -e served ]
+    gives 0 release --token "$TOKEN" "$K"
+    all_served 1
+}
+
+# has_looked FILE: the first who waits with -v has looked with tracking, and asks no more.
+has_looked() { [ "$(grep -c '< acquire: verdict' "$1")" -ge 3 ]; }
+
+# Its renewal is held, and as soon as CMD begins nothing is answered any more; where CMD is too slow
+# for that, the renewal has been tried again before.
+@test "begun under a claim that cannot be renewed: CMD is stopped while the lock is still its own" {
+    start_proxy
+    for n in {1..20}; do
+        rm -f served told begun "$PROXY/go"
+        take -t 10m "$K"
+        rule none
+        stand 1 -v -u "$PROXY_URL"
+        until_true 10 has_looked err.1
+        gives 0 release --token "$TOKEN" "$K"
+        all_served 1
+        renewal=$(grep '^[0-9]' "$PROXY/log" | grep -n EVALSHA | sed -n '4s/:.*//p')
+        take -t 10m "$K"
+        rule "late $renewal"
+        background "$VLOCK_BIN" -v run -u "$PROXY_URL" -w 20s -t 10m "$K" -- sh -c '
+            kill -STOP "$1"
+            trap "trap - TERM; $2 -p $3 get $VLOCK_NAME >told; exit 3" TERM
+            : >begun
+            while :; do sleep 0.01; done' cmd "$PROXY_PID" "$SERVER_KIND-cli" "$PORT"
+        waiter=$!
+        until_true 10 has_looked err
+        gives 0 release --token "$TOKEN" "$K"
+        until_true 20 begun_or_over "$waiter"
+        for ((look = 0; look < 50; look++)); do ! is_over "$waiter" || break; sleep 0.1; done
+        kill -CONT "$PROXY_PID"
+        touch "$PROXY/go"
+        is_over "$waiter" || kill -TERM "$waiter"
+        until_true 10 is_over "$waiter"
+        status=0
+        wait "$waiter" || status=$?
+        [ "$status" != 79 ] || break
+    done
+    has err '> EVALSHA renew' && ! has err 'confirm'
+    [[ $(<told) == vl1:* ]] # its own: nobody else has come
+    [ "$status" = 79 ]
+    has err 'the lease cannot be renewed'
+    until_true 5 is_free "$K"
+}
+begun_or_over() { [ -e begun ] || is_over "$1"; }
+
 # --- the server is frozen --------------------------------------------------------------------
 
 @test "an acquire that came and went while the server was frozen leaves neither lock nor place" {

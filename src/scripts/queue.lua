@@ -2,9 +2,10 @@
 -- A ticket is the time of arrival in microseconds (more than the last one in the queue). A
 -- waiter's kind is b: it has a bell, a channel that it listens to for as long as it lives, or p:
 -- it polls (no RESP3, no pub/sub for its user) and lives if it was seen a moment ago.
--- Messages on a bell: 'granted' (come and confirm), 'first MS' (nobody is before you now, and the
--- lock, if nobody gives it back, is free in MS), 'near PLACE MS' (the same, but PLACE others are
--- before you); on the bell of all: 'come' (the queue was lost).
+-- Messages on a bell: 'granted FENCE MS PROOF' (it is yours for MS: see store_valkey_claim.c),
+-- 'first MS' (nobody is before you now, and the lock, if nobody gives it back, is free in MS),
+-- 'near PLACE MS' (the same, but PLACE others are before you); on the bell of all: 'come' (the queue
+-- was lost).
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
 -- After the queue was lost, longer than the COME_MS of store_valkey_wait.c.
 local LOST_MS = 300
@@ -16,9 +17,10 @@ do
   now_ms = math.floor(now_us / 1000)
 end
 
--- The channel: the database is in it, as channels know none.
+-- The channel: the database is in it, as channels know none, and half of the id.
 local function bell(of)
-  return string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':' .. of
+  return string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':' ..
+    string.sub(of, 1, 16)
 end
 
 -- No vlock takes the lock for `left` ms, free as it is.
@@ -130,7 +132,8 @@ local function hand_over()
       note_grant(it.id, it.token, 'claim', claims + 1)
       call('SET', lock, it.token, 'PX', string.format('%.0f', left))
       ring_first(left)
-      if it.kind == 'p' or try('PUBLISH', bell(it.id), 'granted') then return true end
+      local text = string.format('granted %s %.0f %s', last, left, string.sub(it.id, 17))
+      if it.kind == 'p' or try('PUBLISH', bell(it.id), text) then return true end
       -- No permission to tell him: he stays where he was, and will see that the lock is free.
       call('DEL', lock)
       try('ZADD', queue, top[2], it.id)

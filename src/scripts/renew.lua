@@ -5,5 +5,6 @@
 if not ours or (id ~= '' and granted and granted ~= id) then return answer(NO) end
 local left = call('PTTL', lock)
 if left >= 0 and left < ms then call('PEXPIRE', lock, ARGV[3]) end
+if claim then try('HDEL', fences, 'claim') end -- the first renewal confirms what was handed over
 redis.pcall('PEXPIRE', fences, MONTH)
 return answer(YES)

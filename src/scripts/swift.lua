@@ -16,15 +16,18 @@ if ours and granted == id and ARGV[4] == '' and unbroken_ms <= UNBROKEN_MS then
   local wants, to = string.match(line or '', '^b %d+ (%d+) (.+)$')
   if to then
     local bells = string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':'
-    local its, next = bells .. two[1], two[2] and bells .. two[2]
+    local its = bells .. string.sub(two[1], 1, 16)
+    local next = two[2] and bells .. string.sub(two[2], 1, 16)
     local listening = try('PUBSUB', 'NUMSUB', its, next or its) -- a nil would be refused
     if listening and listening[2] > 0 and (not next or listening[4] > 0) then
       local left = string.format('%d', math.max(LEAST_CLAIM_MS, math.min(wants, MOST_CLAIM_MS)))
       if next then try('PUBLISH', next, 'first ' .. left) end
-      if try('PUBLISH', its, 'granted') then
+      local fence = string.format('%.0f', math.max((tonumber(last) or 0) + 1, now_us))
+      local text = 'granted ' .. fence .. ' ' .. left .. ' ' .. string.sub(two[1], 17)
+      if try('PUBLISH', its, text) then
+        last = fence
         try('ZREM', queue, two[1])
         try('HDEL', waiters, two[1])
-        last = string.format('%.0f', math.max((tonumber(last) or 0) + 1, now_us))
         call('HSET', fences, 'grant', two[1], 'fence', last, 'holder', redis.sha1hex(to), 'claim',
              '1', 'handing', handing and since or string.format('%.0f', now_ms))
         if not handing then call('PEXPIRE', fences, MONTH) end

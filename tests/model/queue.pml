@@ -22,7 +22,8 @@
  *                  never; when the server notices, NUMSUB no longer counts it. Replies and
  *                  messages are heard in any order.
  *   the client     lock.c, store_valkey.c and store_valkey_wait.c: join, wait, confirm what was
- *                  handed over and ask if that is refused, enter with the confirmation, release;
+ *                  handed over and ask if that is refused, enter with the confirmation, or under
+ *                  the claim that was heard of (store_valkey_claim.c), release;
  *                  ask again over a new connection with the same id, ticket, and a greater
  *                  attempt; withdraw behind the request on the same connection, then over another
  *                  one, or end unheard. It may be killed at any moment, stopped and continued at
@@ -34,12 +35,14 @@
  *                  before the request was sent and less a margin, comes before the server's is
  *                  what lease.c and the clocks are there for, and is taken for granted. If a lease
  *                  ends while the reply that tells of it is on its way, that reply comes too LATE:
- *                  its deadline has passed when it is read. A client inside may stay, or leave, or
+ *                  its deadline has passed when it is read. So it is with a claim: it is `young`
+ *                  as long as it has not ended, as the client counts from a question that was
+ *                  answered before it was given. A client inside may stay, or leave, or
  *                  be stopped inside; renewals are not modelled, as they only move the end.
  *
  * WHAT IS LEFT OUT. The first question, which takes and never joins (a joining one does all that
  * it does); locks without expiry; fences; extend, reset, recover, break; several locks; waiters
- * that poll; ACLs and memory that refuse; a restart's pause; that queues expire. Clients do not
+ * that poll; ACLs and memory that refuse; a FLUSHALL under one who holds, or is about to begin; a restart's pause; that queues expire. Clients do not
  * come back: with another id they would be other clients. MARK_MS and a month are for ever.
  *
  * HOW A WAITER WAKES UP. By 'granted', 'first' and 'come' on its bell; by a push when the first
@@ -167,6 +170,7 @@ byte q_attempt[(CLIENTS + 1) * CONNS], q_ticket[(CLIENTS + 1) * CONNS];
 bool q_again[(CLIENTS + 1) * CONNS], q_track[(CLIENTS + 1) * CONNS];
 byte reply[CLIENTS + 1], r_ticket[CLIENTS + 1], r_place[CLIENTS + 1];
 bool r_handed[CLIENTS + 1];
+bool young[CLIENTS + 1]; /* 'granted' came behind all answers, and that claim has not ended */
 bool granted[CLIENTS + 1], rung[CLIENTS + 1], changed[CLIENTS + 1], come[CLIENTS + 1];
 
 /* ---- the clients ---- */
@@ -285,7 +289,7 @@ inline hand_over(actor) {
        judge_grant(first);
        MUST(the_dead_are_passed, alive(first) || subs[first]);
        if
-       :: hears(first) -> granted[first] = true
+       :: hears(first) -> granted[first] = true; young[first] = true
        :: else
        fi;
        score[first] = 0;
@@ -314,7 +318,12 @@ inline let_go(actor) {
 
 inline answer(c, k, what) {
     if
-    :: k == conn[c] && st[c] == ASKING && !cut[c] -> reply[c] = what; printf(", answer %d", what)
+    :: k == conn[c] && st[c] == ASKING && !cut[c] -> reply[c] = what; printf(", answer %d", what);
+#if MUTANT == 18
+       young[c] = granted[c] /* counts from this answer, whenever the claim was given */
+#else
+       young[c] = false /* what was told before this says nothing any more */
+#endif
     :: else
     fi
 }
@@ -630,7 +639,7 @@ inline send_ask(c) {
 }
 
 inline hear_nothing(c) {
-    reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0;
+    reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0; young[c] = false;
     granted[c] = false; rung[c] = false; changed[c] = false; come[c] = false
 }
 
@@ -787,7 +796,11 @@ end:
                 printf("%d: hears 'granted' and begins\n", c); hear_nothing(c); go_inside(c) }
 #else
     :: d_step { runs(c) && st[c] == WAITING && granted[c] ->
-                printf("%d: hears 'granted'\n", c); granted[c] = false; send_confirm(c) }
+                printf("%d: hears 'granted'\n", c); granted[c] = false; young[c] = false;
+                send_confirm(c) }
+    :: d_step { runs(c) && st[c] == WAITING && granted[c] && young[c] ->
+                printf("%d: hears 'granted' and begins under the claim\n", c);
+                hear_nothing(c); go_inside(c) }
 #endif
     :: d_step { runs(c) && st[c] == WAITING && rung[c] ->
                 printf("%d: hears 'first'\n", c); rung[c] = false; place[c] = 1; look(c) }
@@ -873,6 +886,7 @@ end:
                 :: else
                 fi;
                 excused[lock] = alive(lock);
+                young[lock] = false;
                 if
                 :: reply[lock] == YES -> reply[lock] = LATE
                 :: else
@@ -886,7 +900,7 @@ end:
                 i = 1;
                 do
                 :: i > CLIENTS -> break
-                :: else -> score[i] = 0; mark[i] = 0; excused[i] = alive(i);
+                :: else -> score[i] = 0; mark[i] = 0; excused[i] = alive(i); young[i] = false;
                    if
                    :: reply[i] == YES -> reply[i] = LATE
                    :: else

@@ -31,7 +31,7 @@ local t = R('TIME')
 local us, ms = t[1] * 1e6 + t[2], t[1] * 1e3 + math.floor(t[2] / 1e3)
 local function int(n) return string.format('%.0f', n) end
 local function bell(who)
-  return string.gsub(fence, 'fence$', '') .. (db == '' and '0' or db) .. ':' .. who
+  return string.gsub(fence, 'fence$', '') .. (db == '' and '0' or db) .. ':' .. string.sub(who, 1, 16)
 end
 local function first()
   local who = R('ZRANGE', queue, 0, 0)[1]
@@ -320,7 +320,7 @@ class Lock:
             if push[0] == b"message":
                 text = push[2].decode()
                 say("bell", text)
-                if text in ("granted", "come"):
+                if text.split()[0] in ("granted", "come"):
                     until = 0
                 if text.startswith("first "):
                     self.place = 0
