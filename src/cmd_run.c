@@ -125,7 +125,7 @@ static enum outcome give_up(struct run *run, enum outcome outcome, struct troubl
 }
 
 /* Waits while FRONT is stopped. What we have may be a claim, and too old now to begin under: then
- * that is seen to first. While it is not sure that the lock is ours there is nothing to give back. */
+ * that is seen to first. While it is not sure that the lock is ours nothing is to be given back. */
 static enum outcome begin(struct run *run, const struct guard *guard, struct trouble *why) {
     const struct lease *lease = &run->take.lock.lease;
     enum outcome outcome;

@@ -48,8 +48,7 @@ static bool set_ttl(const struct context *ctx, int64_t ttl_ms, bool borrowed) {
     char ttl[DURATION_TEXT_BYTES] = "none";
 
     if (borrowed)
-        return (name && strcmp(name, ctx->name) == 0 && token &&
-                strcmp(token, ctx->token) == 0) ||
+        return (name && strcmp(name, ctx->name) == 0 && token && strcmp(token, ctx->token) == 0) ||
                unsetenv("VLOCK_TTL") == 0;
     if (ttl_ms != TTL_NONE)
         duration_format(ttl, ttl_ms);

@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 struct lease {
-    int64_t ttl_ms;        /* what each renewal asks for; TTL_NONE: there is nothing to renew */
-    int64_t renew_at_ms;   /* the next renewal */
-    int64_t ends_ms;       /* after this the lock may be somebody else's; CLOCK_NEVER */
-    bool claimed;          /* it is only a claim yet, of claim_ms: to be renewed at once */
+    int64_t ttl_ms;      /* what each renewal asks for; TTL_NONE: there is nothing to renew */
+    int64_t renew_at_ms; /* the next renewal */
+    int64_t ends_ms;     /* after this the lock may be somebody else's; CLOCK_NEVER */
+    bool claimed;        /* it is only a claim yet, of claim_ms: to be renewed at once */
     int64_t claim_ms;
     int64_t kill_after_ms; /* set by the caller before lease_given(): from TERM to KILL;
                               0: lease_kill_after_ms() has the default */

@@ -358,9 +358,10 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
-/* A waiter that the lock was handed to asks only for that, or, if he is early, for nothing; should it not be so any more, whatever
- * the reason, he asks for the lock again. So he does if a question of his is unanswered: a copy of
- * it may come when he has given the lock back, and only acquire leaves the mark that refuses it. */
+/* A waiter that the lock was handed to asks only for that, or, if he is early, for nothing; should
+ * it not be so any more, whatever the reason, he asks for the lock again. So he does if a question
+ * of his is unanswered: a copy of it may come when he has given the lock back, and only acquire
+ * leaves the mark that refuses it. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
     if (request->kind == ASK_ACQUIRE && request->waits && !v->again &&

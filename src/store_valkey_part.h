@@ -1,8 +1,8 @@
 /* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
  * what is done when no answer comes, store_valkey_call.c how one script is asked and its answer
  * read, store_valkey_wait.c how one who waits hears that it is worth asking again,
- * store_valkey_claim.c how long what was handed to him is his, and store_valkey_watch.c how a holder
- * hears that it is worth asking. */
+ * store_valkey_claim.c how long what was handed to him is his, and store_valkey_watch.c how a
+ * holder hears that it is worth asking. */
 #ifndef VLOCK_STORE_VALKEY_PART_H
 #define VLOCK_STORE_VALKEY_PART_H
 
@@ -101,8 +101,8 @@ struct keys {
 /* The keys beside the lock `key`. `id` may be NULL. */
 void valkey_name_keys(struct keys *keys, const char *key, const char *id);
 
-/* The channel of the one who waits with this id in the database; 'all': that of all who wait. It has
- * but a half of the id in its name: the other proves that a message is a script's. */
+/* The channel of the one who waits with this id in the database; 'all': that of all who wait. It
+ * has but a half of the id in its name: the other proves that a message is a script's. */
 void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database);
 
 /* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE

@@ -18,8 +18,8 @@ struct take {
     struct lock lock;
     struct ending ending;
     int64_t until_ms; /* the end of that wait; 0, CLOCK_NEVER */
-    int64_t wait_ms; /* 0: not at all, CLOCK_NEVER: for ever */
-    int conflict;    /* the exit status when the lock is held */
+    int64_t wait_ms;  /* 0: not at all, CLOCK_NEVER: for ever */
+    int conflict;     /* the exit status when the lock is held */
     bool ttl_given;
     bool kept; /* take_back() could not give it back */
 };

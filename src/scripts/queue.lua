@@ -4,8 +4,8 @@
 -- it polls (no RESP3, no pub/sub for its user) and lives if it was seen a moment ago.
 -- Messages on a bell: 'granted FENCE MS PROOF' (it is yours for MS: see store_valkey_claim.c),
 -- 'first MS' (nobody is before you now, and the lock, if nobody gives it back, is free in MS),
--- 'near PLACE MS' (the same, but PLACE others are before you); on the bell of all: 'come' (the queue
--- was lost).
+-- 'near PLACE MS' (the same, but PLACE others are before you); on the bell of all: 'come' (the
+-- queue was lost).
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
 -- After the queue was lost, longer than the COME_MS of store_valkey_wait.c.
 local LOST_MS = 300

@@ -258,7 +258,7 @@ class Lock:
         opening = name.find("{")
         tagged = opening >= 0 and name.find("}", opening) > opening + 1
         self.beside = f"{name}:vlock2:" if tagged else f"{{{name}}}:vlock:"
-        self.bell = f"{self.beside}{db}:{self.id}"
+        self.bell = f"{self.beside}{db}:{self.id[:16]}"
         self.everybody = f"{self.beside}{db}:all"
         self.ticket, self.place, self.tracked = "", -1, False
 
