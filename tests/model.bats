@@ -51,8 +51,8 @@ found() {
     found "no run goes round in circles"
 }
 
-@test "model, mutant: CMD starts before the confirmation" {
-    found "mutant: CMD starts before the confirmation: caught by "
+@test "model, mutant: CMD starts before the confirmation, however old the claim is" {
+    found "mutant: CMD starts before the confirmation, however old the claim is: caught by "
 }
 
 @test "model, mutant: a withdrawal leaves no mark" {
@@ -113,6 +113,10 @@ found() {
 
 @test "model, mutant: an unanswered question is followed by a confirmation" {
     found "mutant: an unanswered question is followed by a confirmation: caught by "
+}
+
+@test "model, mutant: a claim counts from an answer that came behind it" {
+    found "mutant: a claim counts from an answer that came behind it: caught by "
 }
 
 @test "model, mutant: a broken connection wakes nobody" {

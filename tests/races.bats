@@ -212,11 +212,40 @@ answers_or_leaves() {
     stop_them 1
     gives 0 release --token "$TOKEN" "$K"
     cli set "$K" foreign >/dev/null
+    sleep 1 # who was asked so long ago begins nothing without asking
     go_on 1
     until_true 10 wait_for_it "$K" 1
     [ ! -e served ]
     cli del "$K"
     all_served 1
+}
+
+# It is a holder by then, and as with every holder nothing tells it before it asks.
+@test "the lock is taken from a waiter as it begins under its claim: it is told at once, 79" {
+    for n in {1..20}; do
+        rm -f served
+        : >hold.1
+        take -t 10m "$K"
+        stand 1 -v
+        stop_them 1
+        gives 0 release --token "$TOKEN" "$K"
+        cli set "$K" foreign >/dev/null
+        go_on 1
+        until_true 10 here_or_over "${WAITER[1]}"
+        [ "$(value_of "$K")" = foreign ]
+        rm hold.1
+        if is_over "${WAITER[1]}"; then
+            ends 79 "${WAITER[1]}"
+            has err.1 'the lock was lost'
+            [ "$(value_of "$K")" = foreign ]
+            cli del "$K"
+            return
+        fi
+        [ ! -e served ]
+        cli del "$K"
+        all_served 1
+    done
+    return 1
 }
 
 # --- begun under the claim -------------------------------------------------------------------
