@@ -134,18 +134,13 @@ static enum outcome begin(struct run *run, const struct guard *guard, struct tro
         if (!guard_begin(guard))
             return give_up(run, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
         if (lease_can_begin(lease, clock_now_ms()))
-            break;
+            return DONE;
         guard->told->running = guard->told->armed = false;
         outcome = take_confirm(&run->take, &run->ctx, why);
         if (outcome != DONE)
             return outcome;
         guard->told->armed = true;
     }
-    if (run->borrowed || clock_now_ms() < lease_stop_at(lease))
-        return DONE;
-    trouble_say(why, LOST, EXIT_NOT_OWNED,
-                "the lease was over before the command could start: use a longer -t");
-    return give_up(run, LOST, why);
 }
 
 static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {

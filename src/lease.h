@@ -23,6 +23,7 @@ struct lease {
     int64_t ends_ms;     /* after this the lock may be somebody else's; CLOCK_NEVER */
     bool claimed;        /* it is only a claim yet, of claim_ms: to be renewed at once */
     int64_t claim_ms;
+    int64_t room_ms;       /* what its renewal needs, tried more than once */
     int64_t kill_after_ms; /* set by the caller before lease_given(): from TERM to KILL;
                               0: lease_kill_after_ms() has the default */
 };
@@ -34,8 +35,10 @@ void lease_given(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t 
 
 /* A lock of which nothing is known but that `claim_ms` of it are left, from `asked_ms` on; it is to
  * become a lease of `ttl_ms` by its first renewal, which is due. There is little time to lose in
- * that: from TERM to KILL a sixth of the claim, if that is less than it is else. */
-void lease_claimed(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t claim_ms);
+ * that: from TERM to KILL a sixth of the claim, if that is less than it is else. The last answer
+ * was `took_ms` in coming. */
+void lease_claimed(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t claim_ms,
+                   int64_t took_ms);
 
 /* True if a command can begin under it at `now_ms`: always, unless it is a claim which leaves too
  * little time for trying to renew it. (What else is over is the caller's to see.) */

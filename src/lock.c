@@ -81,7 +81,8 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
     request.early = lock->early && lock->ttl_ms != TTL_NONE;
     outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
     if (outcome == DONE && answer->claimed) {
-        lease_claimed(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms);
+        lease_claimed(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms,
+                      answer->took_ms);
         if (!lease_can_begin(&lock->lease, clock_now_ms())) {
             request.early = false;
             outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
@@ -173,19 +174,32 @@ enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *w
     return acquire(lock, until_ms, true, why);
 }
 
-enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
-                        struct trouble *why) {
+/* One reply is waited for no longer than `reply_ms`. */
+static struct request renewal(const struct lock *lock, int64_t reply_ms) {
     struct request request = request_for(lock, ASK_RENEW);
-    struct answer answer;
-    enum outcome outcome;
-    char holder[HOLDER_BYTES];
 
     if (request.ttl_ms == TTL_NONE) /* if somebody has set an expiry: as far away as can be */
         request.ttl_ms = TTL_MAX_MS;
     request.patient = true;
-    request.reply_ms = (deadline_ms - clock_now_ms()) / RENEWAL_TRIES;
-    if (request.reply_ms < LEAST_REPLY_MS)
-        request.reply_ms = LEAST_REPLY_MS;
+    request.reply_ms = reply_ms < LEAST_REPLY_MS ? LEAST_REPLY_MS : reply_ms;
+    return request;
+}
+
+void lock_hasten(struct lock *lock) {
+    struct request request =
+        renewal(lock, (lease_stop_at(&lock->lease) - clock_now_ms()) / RENEWAL_TRIES);
+
+    if (lock->lease.claimed)
+        store_hasten(lock->store, &request);
+}
+
+enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
+                        struct trouble *why) {
+    struct request request = renewal(lock, (deadline_ms - clock_now_ms()) / RENEWAL_TRIES);
+    struct answer answer;
+    enum outcome outcome;
+    char holder[HOLDER_BYTES];
+
     outcome = store_ask(lock->store, &request, deadline_ms, &answer, why);
     *on_purpose = outcome == LOST && answer.released;
     if (outcome == DONE)

@@ -54,6 +54,9 @@ enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *w
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                         struct trouble *why);
 
+/* If all that we have is a claim: sends its renewal, which lock_renew() finds under way then. */
+void lock_hasten(struct lock *lock);
+
 /* Sleeps until it is worth calling lock_renew() before its time, as something may have been done to
  * the lock: *suspect. Else until `until_ms` (CLOCK_NEVER: for ever). See store_watch(). DONE,
  * STOPPED. */

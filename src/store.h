@@ -125,6 +125,7 @@ struct answer {
                          the lock back on purpose (`tell`) */
     bool claimed;     /* DONE for who is `early`: not confirmed; ttl_ms, from asked_ms on, is what
                          the claim has at least */
+    int64_t took_ms;  /* `claimed`: so long the last answer was in coming */
     bool endless;     /* our lease does not end by time while this process lives */
     char holder[TOKEN_MAX_BYTES +
                 1]; /* what the key holds now, cut if longer; empty if it is free */
@@ -137,6 +138,7 @@ struct store_kind {
                          struct store **out, struct trouble *why);
     enum outcome (*ask)(struct store *, const struct request *, int64_t deadline_ms,
                         struct answer *out, struct trouble *why);
+    void (*hasten)(struct store *, const struct request *); /* NULL: there is no waiting for it */
     enum outcome (*await)(struct store *, const struct request *, int64_t until_ms,
                           struct trouble *why);
     enum outcome (*watch)(struct store *, const struct request *, int64_t until_ms, bool *suspect,
@@ -162,6 +164,11 @@ enum outcome store_open(const struct address *address, const struct access *acce
  * ASK_ACQUIRE: the caller owes an ASK_WITHDRAW with the same id. */
 enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
                        struct answer *out, struct trouble *why);
+
+/* Sends the ASK_RENEW `request` and waits for nothing: the next store_ask() for it finds it under
+ * way, whatever this process is held up by until then. For who is about to do something that may
+ * take long (start a command). */
+void store_hasten(struct store *store, const struct request *request);
 
 /* Sleeps until it is worth sending `request` again: an ASK_ACQUIRE that waits and was answered
  * HELD (the lock was handed to us, is free or may be), or an ASK_PEEK that waits; at most until

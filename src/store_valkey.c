@@ -233,6 +233,7 @@ const struct store_kind store_valkey = {
     .name = "valkey",
     .open = valkey_open,
     .ask = valkey_ask,
+    .hasten = valkey_hasten,
     .await = valkey_await,
     .watch = valkey_watch,
     .forked = valkey_forked,

@@ -1,4 +1,4 @@
-/* store_valkey_call.c - one script: its keys, its arguments, its answer. */
+/* store_valkey_call.c - one script: its arguments, its answer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,49 +12,6 @@
 /* What a lock without expiry is waited for, if a server that was started anew has lost it: there is
  * no better guess. */
 enum { RESTART_ENDLESS_MS = 60000 };
-
-/* True if Redis would hash only a part of `key`: between the first { and the next }. */
-static bool has_hash_tag(const char *key) {
-    const char *open = strchr(key, '{');
-
-    return open && open[1] != '}' && strchr(open + 1, '}');
-}
-
-/* Appends `text` at *at, which is moved, as far as it fits before `end`. */
-static void add(char **at, const char *end, const char *text) {
-    size_t length = strlen(text), room = (size_t)(end - *at) - 1;
-
-    memcpy(*at, text, length < room ? length : room);
-    *at += length < room ? length : room;
-    **at = '\0';
-}
-
-/* Not snprintf: this is done between the end of one command and the start of the next. */
-static void name_one(char name[NAME_BYTES], const char *key, const char *what, const char *more) {
-    char *at = name, *end = name + NAME_BYTES;
-    bool tagged = has_hash_tag(key);
-
-    add(&at, end, tagged ? "" : "{");
-    add(&at, end, key);
-    add(&at, end, tagged ? ":vlock2:" : "}:vlock:");
-    add(&at, end, what);
-    add(&at, end, more);
-}
-
-void valkey_name_keys(struct keys *keys, const char *key, const char *id) {
-    name_one(keys->fence, key, "fence", "");
-    name_one(keys->mark, key, "gone:", id ? id : "");
-    name_one(keys->queue, key, "queue", "");
-    name_one(keys->waiters, key, "waiters", "");
-}
-
-void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database) {
-    char number[16], half[BELL_DIGITS + 1];
-
-    snprintf(number, sizeof number, "%u:", database);
-    snprintf(half, sizeof half, "%s", id);
-    name_one(name, key, number, half);
-}
 
 static const struct script *script_for(enum request_kind kind) {
     switch (kind) {
@@ -300,6 +257,33 @@ static bool read_all(const struct request *request, const redisReply *reply, enu
     return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
 }
 
+/* True if that was sent before (valkey_hasten()), over the connection that there is, and when. What
+ * was sent for nothing is answered to nobody. */
+static bool is_sent(struct valkey *v, const struct script *script, int64_t *asked_ms) {
+    const struct script *sent = v->ahead.script;
+
+    v->ahead.script = NULL;
+    if (!sent || v->ahead.number != wire_number(v->wire))
+        return false;
+    *asked_ms = v->ahead.asked_ms;
+    if (sent != script)
+        wire_forget(v->wire);
+    return sent == script;
+}
+
+void valkey_hasten(struct store *store, const struct request *request) {
+    struct valkey *v = (struct valkey *)store;
+    const struct script *script = script_for(request->kind);
+    int64_t now_ms = clock_now_ms();
+
+    if (!wire_connected(v->wire) || send_script(v, script, false, request, NULL) != DONE ||
+        wire_hurry(v->wire, NULL) != DONE)
+        return; /* it is sent again, when it is asked for */
+    v->ahead.script = script;
+    v->ahead.number = wire_number(v->wire);
+    v->ahead.asked_ms = now_ms;
+}
+
 /* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
 static enum outcome call(struct valkey *v, const struct script *script,
                          const struct request *request, int64_t deadline_ms, enum verdict *verdict,
@@ -314,8 +298,11 @@ static enum outcome call(struct valkey *v, const struct script *script,
     /* A withdrawal may be the last that the server hears from us: it must not depend on a script
      * that is loaded, nor on our being there to be told that it is not. */
     for (int whole = request->kind == ASK_WITHDRAW; whole <= 1; whole++) {
-        out->asked_ms = clock_now_ms();
-        outcome = send_script(v, script, whole, request, why);
+        outcome = DONE;
+        if (!is_sent(v, script, &out->asked_ms)) {
+            out->asked_ms = clock_now_ms();
+            outcome = send_script(v, script, whole, request, why);
+        }
         if (outcome == DONE)
             outcome = wire_receive(v->wire, deadline_ms, &reply, why);
         if (outcome != DONE)

@@ -15,13 +15,16 @@
  * not see the queue, does not know it. A message without it is what all others are, a hint. */
 #include <string.h>
 
+#include "clock.h"
 #include "store_valkey_part.h"
 #include "text.h"
 
 enum { WORDS_BYTES = 64 };
 
-void valkey_claim_answered(struct wait *wait, int64_t asked_ms) {
-    wait->claim = (struct claim){.since_ms = asked_ms};
+void valkey_claim_answered(struct wait *wait, const struct answer *answer) {
+    wait->claim = (struct claim){.since_ms = answer->asked_ms,
+                                 .took_ms = clock_now_ms() - answer->asked_ms,
+                                 .last = answer->fence};
 }
 
 void valkey_claim_heard(struct wait *wait, const char *words) {
@@ -36,7 +39,7 @@ void valkey_claim_heard(struct wait *wait, const char *words) {
     if (!word[0] || !word[1] || !word[2] || strcmp(word[2], wait->id + BELL_DIGITS) != 0 ||
         !text_number(word[0], UINT64_MAX, &fence) || !text_number(word[1], TTL_MAX_MS, &ms))
         return;
-    if (fence <= wait->fence) /* every grant has a greater one */
+    if (fence <= wait->claim.last) /* every grant has a greater one */
         return;
     wait->claim.ms = (int64_t)ms;
     wait->claim.fence = fence;
@@ -52,6 +55,7 @@ bool valkey_claim_known(const struct valkey *v, struct answer *out) {
                            .fence = claim->fence,
                            .fenced = true,
                            .claimed = true,
+                           .took_ms = claim->took_ms,
                            .place = -1};
     return true;
 }

@@ -193,7 +193,7 @@ void valkey_wait_answered(struct valkey *v, const struct request *request,
         v->on.run_known = true;
     }
     know(v, answer);
-    valkey_claim_answered(wait, answer->asked_ms);
+    valkey_claim_answered(wait, answer);
     wait->place = *wait->id ? answer->place : 0;
     if (!wait->rung) { /* a bell may ring before the answer to what was asked earlier is read */
         wait->granted = false;

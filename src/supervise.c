@@ -250,6 +250,9 @@ static void act(struct supervised *s) {
     const struct lease *lease = &s->lock->lease;
     struct trouble late;
 
+    /* It is under way: perhaps it was answered while the command was in coming. */
+    if (kept(s) && lease->claimed && clock_now_ms() >= lease->renew_at_ms)
+        renew(s);
     if (kept(s) && clock_now_ms() >= lease_stop_at(lease)) {
         trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease was not renewed in time");
         lose(s, lease_kill_at(lease), &late);
@@ -303,12 +306,22 @@ static void rest(struct supervised *s) {
         loop_sleep(s->loop, lasts ? until_ms : clock_earlier(until_ms, s->watch_from_ms));
 }
 
+/* FRONT knows when it is too late, before we look whether it is: so whenever we are stopped, no
+ * command begins under a lease that is over. */
+static enum outcome start_in_time(struct supervised *s, char *const argv[], struct trouble *why) {
+    tell_due(s);
+    if (kept(s) && clock_now_ms() >= lease_stop_at(&s->lock->lease))
+        return trouble_say(why, LOST, EXIT_NOT_OWNED,
+                           "the lease was over before the command could start: use a longer -t");
+    if (kept(s))
+        lock_hasten(s->lock); /* the command may be long in coming, from a slow disk */
+    return child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
+}
+
 enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why) {
-    enum outcome outcome;
+    enum outcome outcome = start_in_time(s, argv, why);
     int64_t now_ms;
 
-    tell_due(s);
-    outcome = child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
     if (outcome != DONE)
         guard_due(s->guard, CLOCK_NEVER);
     s->starting = outcome == DONE;

@@ -259,7 +259,6 @@ begins() {
 
 # On a machine that is busy a waiter's last answer may be too old when it is his turn.
 @test "who is handed the lock soon begins under its claim, and the first renewal makes it whole" {
-    gives 0 run "$K" -- sleep 0.02
     for n in {1..20}; do
         rm -f served
         : >hold.1
@@ -326,6 +325,26 @@ begins() {
 # has_looked FILE: the first who waits with -v has looked with tracking, and asks no more.
 has_looked() { [ "$(grep -c '< acquire: verdict' "$1")" -ge 3 ]; }
 
+@test "a release that the server refuses hands nothing over, and nobody is told so" {
+    for label in 1 2; do
+        rm -f served
+        : >hold.0
+        serve_later 0 -t 3s
+        until_true 10 was_served 0
+        for ((other = 1; other <= label; other++)); do stand $other -v; done
+        mark_all 1
+        cli config set min-replicas-to-write 1 >/dev/null
+        rm hold.0
+        ends 0 "${WAITER[0]}"
+        cli config set min-replicas-to-write 0 >/dev/null
+        has err.0 'could not be given back'
+        [ "$(cut -d' ' -f1 served)" = 0 ]
+        [ "$(waiting "$K")" = $label ]
+        # shellcheck disable=SC2046 # words
+        all_served 0 $(seq $label)
+    done
+}
+
 # Its renewal is held, and as soon as CMD begins nothing is answered any more; where CMD is too slow
 # for that, the renewal has been tried again before.
 @test "begun under a claim that cannot be renewed: CMD is stopped while the lock is still its own" {
@@ -366,6 +385,31 @@ has_looked() { [ "$(grep -c '< acquire: verdict' "$1")" -ge 3 ]; }
     until_true 5 is_free "$K"
 }
 begun_or_over() { [ -e begun ] || is_over "$1"; }
+
+# The renewal is on its way before CMD is: where that takes longer than a claim lasts, the lock is
+# not lost.
+@test "begun under a claim, and CMD is long in coming from a slow disk: the lock is kept" {
+    [[ $VLOCK_BIN != */asan/* ]] && strace -o /dev/null true || skip 'nothing can be traced here'
+    gives 0 run -t 1s "$K" -- sleep 0.5 # the server knows the script that renews
+    for n in {1..10}; do
+        take -t 10m "$K"
+        background strace -f -o calls -P /bin/sh -e trace=execve \
+            -e inject=execve:delay_enter=3000000 \
+            "$VLOCK_BIN" -v run -w 20s -t 10m "$K" -- /bin/sh -c ': >begun'
+        waiter=$!
+        until_true 20 has_looked err
+        gives 0 release --token "$TOKEN" "$K"
+        until_true 10 renewed
+        [ ! -e begun ]
+        ends 0 "$waiter"
+        rm begun
+        ! has err '> EVALSHA confirm' || continue
+        has err '< renew: verdict 1'
+        return
+    done
+    return 1
+}
+renewed() { [ "$(cli pttl "$K")" -gt 500000 ] && [ -z "$(line_of "$K")" ]; }
 
 # --- the server is frozen --------------------------------------------------------------------
 

@@ -12,7 +12,8 @@
 -- waiter without being free), pause (until when, in ms, no vlock takes the lock although it is
 -- free), boot (the server's run that the last pause for a restart was made in).
 -- Harmless writes come first and the lock itself last: a command that an ACL forbids in the
--- middle of a script then leaves the lock as it was. What may be missing is asked with pcall.
+-- middle of a script then leaves the lock as it was. Who is given the lock is told after that: he
+-- believes it. What may be missing is asked with pcall.
 local lock, fences, mark, queue, waiters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, id, ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MONTH, MARK_MS = 2592000000, 120000 -- a mark outlives what TCP still tries to deliver
