@@ -143,12 +143,28 @@ static enum outcome begin(struct run *run, const struct guard *guard, struct tro
     }
 }
 
+/* One attempt. UNSURE: while we were held up the claim became too old. */
+static enum outcome start_now(struct run *run, struct trouble *why) {
+    struct supervised *s = &run->supervised;
+    enum outcome outcome = given_grant(&run->ctx, run->take.lock.fence, run->borrowed, why);
+
+    if (outcome == DONE)
+        outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
+    if (outcome == DONE)
+        outcome = supervise_start(s, run->ctx.options->run, why);
+    if (outcome == DONE) { /* from here on a lease depends on us */
+        run->ctx.say.carry = guard_say;
+        run->ctx.say.by = s->guard;
+    }
+    if (outcome == UNSURE && take_signals(&run->take, &run->ctx, why) != DONE)
+        outcome = FAILED;
+    return outcome;
+}
+
 static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {
     struct supervised *s = &run->supervised;
-    enum outcome outcome = begin(run, guard, why);
+    enum outcome outcome;
 
-    if (outcome != DONE)
-        return outcome;
     s->lock = &run->take.lock;
     s->loop = &run->ctx.loop;
     s->say = &run->ctx.say;
@@ -157,15 +173,12 @@ static enum outcome start(struct run *run, const struct guard *guard, struct tro
     s->found = run->ctx.found;
     s->tree = run->tree;
     s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
-    outcome = given_grant(&run->ctx, run->take.lock.fence, run->borrowed, why);
-    if (outcome == DONE)
-        outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
-    if (outcome == DONE)
-        outcome = supervise_start(s, run->ctx.options->run, why);
-    if (outcome == DONE) { /* from here on a lease depends on us */
-        run->ctx.say.carry = guard_say;
-        run->ctx.say.by = guard;
-    }
+    do {
+        outcome = begin(run, guard, why);
+        if (outcome != DONE)
+            return outcome;
+        outcome = start_now(run, why);
+    } while (outcome == UNSURE);
     return outcome == DONE ? DONE : give_up(run, outcome, why);
 }
 
@@ -181,7 +194,7 @@ static void say_kept(const struct run *run, const char *reason) {
         say_loud(&run->ctx.say, "%s: it never expires, release it by hand", reason);
         return;
     }
-    if (lease->ends_ms == CLOCK_NEVER) { /* while we live */
+    if (lease->ends_ms == CLOCK_NEVER || lease->claimed) { /* while we live; renewed, perhaps */
         duration_format(left, run->take.lock.ttl_ms);
         say_loud(&run->ctx.say, "%s: it lapses within %s", reason, left);
         return;
@@ -199,7 +212,7 @@ static enum outcome let_go(struct run *run, bool *on_purpose, struct trouble *wh
     if (run->hold_until && left_ms > 0)
         return lock_leave(lock, left_ms, until_ms, on_purpose, why);
     /* Once it has lapsed there is nothing to give back. But it is tried. */
-    if (lock->lease.ends_ms != CLOCK_NEVER)
+    if (lock->lease.ends_ms != CLOCK_NEVER && !lock->lease.claimed)
         until_ms =
             clock_earlier(until_ms, clock_after(clock_now_ms(),
                                                 lapses_in_ms > TRY_MS ? lapses_in_ms : TRY_MS));

@@ -276,7 +276,8 @@ void valkey_hasten(struct store *store, const struct request *request) {
     const struct script *script = script_for(request->kind);
     int64_t now_ms = clock_now_ms();
 
-    if (!wire_connected(v->wire) || send_script(v, script, false, request, NULL) != DONE ||
+    /* The whole text: nobody may be there to be told that the server does not know it. */
+    if (!wire_connected(v->wire) || send_script(v, script, true, request, NULL) != DONE ||
         wire_hurry(v->wire, NULL) != DONE)
         return; /* it is sent again, when it is asked for */
     v->ahead.script = script;

@@ -251,7 +251,7 @@ static void act(struct supervised *s) {
     struct trouble late;
 
     /* It is under way: perhaps it was answered while the command was in coming. */
-    if (kept(s) && lease->claimed && clock_now_ms() >= lease->renew_at_ms)
+    if (kept(s) && lease->claimed && !s->orphaned && clock_now_ms() >= lease->renew_at_ms)
         renew(s);
     if (kept(s) && clock_now_ms() >= lease_stop_at(lease)) {
         trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease was not renewed in time");
@@ -306,15 +306,16 @@ static void rest(struct supervised *s) {
         loop_sleep(s->loop, lasts ? until_ms : clock_earlier(until_ms, s->watch_from_ms));
 }
 
-/* FRONT knows when it is too late, before we look whether it is: so whenever we are stopped, no
- * command begins under a lease that is over. */
+/* FRONT knows when it is too late, and the renewal of a claim is under way, before we look whether
+ * it is too late: whatever holds us up then, the command included that is long in coming from a
+ * slow disk, no command begins under a lease that is over. */
 static enum outcome start_in_time(struct supervised *s, char *const argv[], struct trouble *why) {
     tell_due(s);
-    if (kept(s) && clock_now_ms() >= lease_stop_at(&s->lock->lease))
-        return trouble_say(why, LOST, EXIT_NOT_OWNED,
-                           "the lease was over before the command could start: use a longer -t");
     if (kept(s))
-        lock_hasten(s->lock); /* the command may be long in coming, from a slow disk */
+        lock_hasten(s->lock);
+    if (kept(s) && clock_now_ms() >= lease_stop_at(&s->lock->lease))
+        return trouble_say(why, s->lock->lease.claimed ? UNSURE : LOST, EXIT_NOT_OWNED,
+                           "the lease was over before the command could start: use a longer -t");
     return child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
 }
 
@@ -324,6 +325,8 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
 
     if (outcome != DONE)
         guard_due(s->guard, CLOCK_NEVER);
+    if (outcome == UNSURE)
+        return outcome; /* the signals that came are the wait's */
     s->starting = outcome == DONE;
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;
