@@ -306,9 +306,9 @@ static void rest(struct supervised *s) {
         loop_sleep(s->loop, lasts ? until_ms : clock_earlier(until_ms, s->watch_from_ms));
 }
 
-/* FRONT knows when it is too late, and the renewal of a claim is under way, before we look whether
- * it is too late: whatever holds us up then, the command included that is long in coming from a
- * slow disk, no command begins under a lease that is over. */
+/* Before we look whether it is too late, FRONT is told when it is (a SIGSTOP of ours wakes it), and
+ * the renewal of a claim is under way: that covers a command which is long in coming from a slow
+ * disk. (A signal to FRONT meanwhile has it find us overdue: it cannot know of the renewal.) */
 static enum outcome start_in_time(struct supervised *s, char *const argv[], struct trouble *why) {
     tell_due(s);
     if (kept(s))
