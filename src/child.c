@@ -24,12 +24,15 @@ static char **copy(char **argv) {
 void child_found_free(struct child_found *found) {
     free(found->argv);
     found->argv = NULL;
+    title_free(&found->title);
 }
 
 void child_found_take(struct child_found *found, char **argv) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, normal = {.sa_handler = SIG_DFL};
 
-    *found = (struct child_found){.argv = copy(argv)};
+    *found = (struct child_found){0};
+    if (title_take(&found->title, argv))
+        found->argv = copy(argv);
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
             found->closed[fd] = true;

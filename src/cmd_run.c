@@ -109,13 +109,13 @@ static enum outcome take_own(struct run *run, struct trouble *why) {
     return DONE;
 }
 
-static enum outcome take(struct run *run, const struct guard *guard, struct trouble *why) {
+static enum outcome take(struct run *run, struct guard *guard, struct trouble *why) {
     enum outcome outcome = run->borrowed ? look_at_borrowed(run, why) : take_own(run, why);
 
     if (outcome != DONE || run->borrowed)
         return outcome;
-    guard->told->hold_until = run->hold_until;
-    guard->told->armed = true;
+    guard_told(guard)->hold_until = run->hold_until;
+    guard_told(guard)->armed = true;
     return DONE;
 }
 
@@ -126,7 +126,7 @@ static enum outcome give_up(struct run *run, enum outcome outcome, struct troubl
 
 /* Waits while FRONT is stopped. What we have may be a claim, and too old now to begin under: then
  * that is seen to first. While it is not sure that the lock is ours nothing is to be given back. */
-static enum outcome begin(struct run *run, const struct guard *guard, struct trouble *why) {
+static enum outcome begin(struct run *run, struct guard *guard, struct trouble *why) {
     const struct lease *lease = &run->take.lock.lease;
     enum outcome outcome;
 
@@ -135,33 +135,34 @@ static enum outcome begin(struct run *run, const struct guard *guard, struct tro
             return give_up(run, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
         if (lease_can_begin(lease, clock_now_ms()))
             return DONE;
-        guard->told->running = guard->told->armed = false;
+        guard_told(guard)->running = guard_told(guard)->armed = false;
         outcome = take_confirm(&run->take, &run->ctx, why);
         if (outcome != DONE)
             return outcome;
-        guard->told->armed = true;
+        guard_told(guard)->armed = true;
     }
 }
 
 /* One attempt. UNSURE: while we were held up the claim became too old. */
 static enum outcome start_now(struct run *run, struct trouble *why) {
     struct supervised *s = &run->supervised;
+    struct loop *loop = &run->ctx.loop, before = *loop;
     enum outcome outcome = given_grant(&run->ctx, run->take.lock.fence, run->borrowed, why);
 
     if (outcome == DONE)
-        outcome = loop_take_signals(&run->ctx.loop, supervise_on_signal, s, why);
+        outcome = loop_take_signals(loop, supervise_on_signal, s, why);
     if (outcome == DONE)
         outcome = supervise_start(s, run->ctx.options->run, why);
     if (outcome == DONE) { /* from here on a lease depends on us */
         run->ctx.say.carry = guard_say;
         run->ctx.say.by = s->guard;
     }
-    if (outcome == UNSURE && take_signals(&run->take, &run->ctx, why) != DONE)
+    if (outcome == UNSURE && loop_take_signals(loop, before.on_signal, before.arg, why) != DONE)
         outcome = FAILED;
     return outcome;
 }
 
-static enum outcome start(struct run *run, const struct guard *guard, struct trouble *why) {
+static enum outcome start(struct run *run, struct guard *guard, struct trouble *why) {
     struct supervised *s = &run->supervised;
     enum outcome outcome;
 
@@ -251,7 +252,7 @@ static int give_back(struct run *run, int status) {
 }
 
 /* The status of the whole, once the command has run. */
-static int finish(struct run *run, const struct guard *guard) {
+static int finish(struct run *run, struct guard *guard) {
     const struct supervised *s = &run->supervised;
     char names[256];
     int status = EXIT_SYSTEM;
@@ -265,9 +266,9 @@ static int finish(struct run *run, const struct guard *guard) {
     if (s->timed_out)
         status = EXIT_TIMED_OUT;
     else if (s->child.ended)
-        guard->told->signo = child_end_signal(&s->child);
-    guard->told->status = s->lease == LEASE_LOST ? EXIT_NOT_OWNED : status;
-    guard->told->over = s->stage != STAGE_STUCK;
+        guard_told(guard)->signo = child_end_signal(&s->child);
+    guard_told(guard)->status = s->lease == LEASE_LOST ? EXIT_NOT_OWNED : status;
+    guard_told(guard)->over = s->stage != STAGE_STUCK;
     guard_due(guard, clock_after(context_deadline(&run->ctx), LATE_MS));
     return give_back(run, status);
 }
@@ -275,19 +276,20 @@ static int finish(struct run *run, const struct guard *guard) {
 /* ---- the two processes ---- */
 
 /* In GUARD. */
-static int guard_work_of(const struct guard *guard, void *arg) {
+static int guard_work_of(struct guard *guard, void *arg) {
     struct run *run = arg;
     struct trouble why = {0};
     enum outcome outcome;
     int status;
 
     tree_init(run->tree);
+    store_share(run->ctx.store, guard_keep, guard);
     outcome = take(run, guard, &why);
     if (outcome == DONE)
         outcome = start(run, guard, &why);
     if (outcome != DONE) {
         status = take_status(&run->take, &run->ctx, outcome, &why);
-        guard->told->signo = outcome == STOPPED ? run->take.ending.signo : 0;
+        guard_told(guard)->signo = outcome == STOPPED ? run->take.ending.signo : 0;
     } else {
         supervise(&run->supervised);
         loop_take_signals(&run->ctx.loop, NULL, NULL, &why); /* none must stop what follows */
@@ -303,20 +305,8 @@ _Noreturn static void conclude(struct estate *estate, const struct guard_told *t
 
     if (told->ended && told->signo == SIGINT)
         ending_die(status, found, loop);
-    /* Nothing is closed, freed or cleaned up: the kernel does that, in one go, and the heap may
-     * have been left in the middle of something. */
+    /* Nothing is closed, freed or cleaned up: the kernel does that, in one go. */
     _exit(status);
-}
-
-void cmd_run_resume(const struct child_found *found) {
-    struct guard_told told;
-    struct estate *estate = guard_resume(&told);
-    struct loop loop;
-
-    if (!estate)
-        return;
-    loop_init(&loop); /* no signal is blocked in what dies of one */
-    conclude(estate, &told, found, &loop);
 }
 
 static void note_estate(struct estate *estate, const struct run *run) {
@@ -336,7 +326,13 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     static struct run run;
     static struct tree of_guard;
     static struct estate estate;
-    struct guard_told told = {0};
+    const struct guard_told *told = NULL;
+    const struct guard_job job = {.work = guard_work_of,
+                                  .arg = &run,
+                                  .on_signal = ending_on_signal,
+                                  .signal_arg = &run.take.ending,
+                                  .title = &found->title,
+                                  .keeps = true};
     struct trouble why = {0};
     enum outcome outcome;
 
@@ -347,10 +343,9 @@ int cmd_run(const struct options *options, const struct child_found *found) {
         outcome = settle(&run, &why);
     if (outcome == DONE) {
         note_estate(&estate, &run);
-        outcome = guard_run(&run.ctx.loop, ending_on_signal, &run.take.ending, guard_work_of, &run,
-                            &estate, sizeof estate, found->argv, &told, &why);
+        outcome = guard_run(&run.ctx.loop, &job, &told, &why);
     }
     if (outcome != DONE)
         return context_end(&run.ctx, outcome, &why);
-    conclude(&estate, &told, found, &run.ctx.loop);
+    conclude(&estate, told, found, &run.ctx.loop);
 }

@@ -31,8 +31,6 @@ int cmd_reacquire(const struct options *options, const struct child_found *found
 int cmd_owned(const struct options *options, const struct child_found *found);
 int cmd_locked(const struct options *options, const struct child_found *found);
 int cmd_run(const struct options *options, const struct child_found *found);
-/* Returns, unless this process is the FRONT of a vlock run that was executed anew (guard.h). */
-void cmd_run_resume(const struct child_found *found);
 int cmd_status(const struct options *options, const struct child_found *found);
 int cmd_wait(const struct options *options, const struct child_found *found);
 int cmd_break(const struct options *options, const struct child_found *found);

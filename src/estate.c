@@ -11,10 +11,7 @@
 #include "exits.h"
 #include "say.h"
 
-enum {
-    MOURNED_WITHIN_MS = 5000,
-    MOST_OWN_FDS = 1024 /* ours are the lowest that were free */
-};
+enum { MOURNED_WITHIN_MS = 5000 };
 
 /* Becomes the vlock that gives the lock back, or leaves it for as long as --hold-for says. The
  * token stands in the environment. */
@@ -76,9 +73,6 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
         say_loud(&say, "its guard was killed (signal %d): %s", told->killed_by, left);
     if (!dead || estate->borrowed || !(told->armed || estate->ours))
         return status;
-    /* GUARD's descriptors are ours, and with them a lock on the lock's file, if it held one. */
-    for (int fd = 3; fd < MOST_OWN_FDS; fd++)
-        close(fd);
     pid = vfork();
     if (pid == 0) {
         become_release(estate, told);

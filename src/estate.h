@@ -1,5 +1,5 @@
 /* estate.h - what is left to be done when GUARD (guard.h) was killed, and what FRONT needs to know
- * for it: plain data, since it is copied into another memory. */
+ * for it. */
 #ifndef VLOCK_ESTATE_H
 #define VLOCK_ESTATE_H
 
@@ -19,9 +19,8 @@ struct estate {
     struct tree tree; /* what has come to FRONT */
 };
 
-/* In FRONT: stops what has come to it, and gives the lock back by a vlock of its own, whose token
- * stands in the environment. Returns the exit status. Touches no heap:
- * GUARD was killed in the middle of whatever it did there. */
+/* In FRONT: kills what has come to it, and has a vlock of its own release the lock, whose token
+ * stands in the environment. Returns the exit status. */
 int estate_settle(struct estate *estate, const struct guard_told *told);
 
 #endif

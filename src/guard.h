@@ -1,20 +1,25 @@
 /* guard.h - `vlock run` as two processes, so that a SIGKILL of either finds the other at work.
  *
- *     whoever started it --> FRONT --> GUARD --> the command --> ...
+ *     the starter --> FRONT --> GUARD --> the command --> ...
  *
  * FRONT is the process that was started, the one that people see and signal. It passes signals on
- * to GUARD, stops when its shell is to see that, writes to stderr what GUARD has to say once there
+ * to GUARD, stops when its shell must see that, writes to stderr what GUARD has to say once there
  * is a command (a log on a disk that hangs must hold up no GUARD), and waits for GUARD's end. GUARD
  * does all the rest. Both are child subreapers, so that whatever the command starts, and however it
  * detaches itself, descends from GUARD, and from FRONT once GUARD is dead:
  *
- *     FRONT is killed      GUARD is told by the kernel: it stops all of its descendants and gives
- *                          the lock back, over the connection that it has
- *     GUARD is killed      the command dies with it (child.h); FRONT stops the rest, which has
- *                          come to it, and gives the lock back by a vlock of its own (estate.h)
- *     both                 the command dies; what it had started lives on, and the lock lapses
+ *     FRONT is killed      the kernel tells GUARD, which kills all of its descendants and releases
+ *                          the lock over the connection that it has
+ *     GUARD is killed      the command dies with it (child.h); FRONT kills the rest, which has
+ *                          become its own, and has a vlock of its own release the lock (estate.h)
+ *     both are killed      the command dies; what it had started lives on, and the lock expires
  *     GUARD does not act   (SIGSTOP, a debugger, a disk that hangs) though it is due, guard_due():
  *                          FRONT kills it, with the same consequence
+ *
+ * What shows to others that GUARD lives (a kernel lock of the local store) is shared with FRONT,
+ * guard_keep(): it must not end before the command's tree is dead.
+ *
+ * GUARD is a plain fork(): the two share one mapping, `struct shared`, and nothing else.
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a
  * stopped job. (Before there is a command, GUARD rests as well, where nobody else needs what it
@@ -24,16 +29,8 @@
  * shell that can continue the command's group when that is stopped. (So a SIGKILL to the group
  * before that, in the first 20 ms, is the case 'both'. A session costs 12 us, 1 % of a short run.)
  *
- * A whole run of a short command must not cost much more for that: GUARD is made with CLONE_VM and
- * CLONE_FILES. fork would copy page tables; measured, that is 8 % of such a run, this 3 %. So the
- * two share memory, errno included, and descriptors: FRONT makes no call that allocates, and none
- * that fails in the ordinary course of things. (Under the sanitizers, which take memory for a
- * process's own, only the descriptors and `struct shared` are shared.)
- *
- * Once a run has lasted (guard_listen()), that is mended: FRONT executes itself for a memory of its
- * own, as the kernel, when memory runs out, kills all who share one; and it starts the ear, a
- * process in the command's group that tells signals to the whole group, which the command has got,
- * from those to FRONT alone, which must be passed on.
+ * Signals. A signal for vlock is for the command: once, if it can be told whether the command has
+ * it already, else twice, never zero times. The rule and its evidence stand in guard_signals.c.
  *
  * guard does not know what a lock is. */
 #ifndef VLOCK_GUARD_H
@@ -47,6 +44,7 @@
 #include <sys/types.h>
 
 #include "loop.h"
+#include "title.h"
 #include "trouble.h"
 
 /* What GUARD sees when FRONT has been killed. */
@@ -56,62 +54,71 @@ enum { GUARD_FRONT_GONE = SIGPWR };
  * it to both. */
 enum { GUARD_FRONT_STOPS = SIGTSTP };
 
-/* What GUARD is called (/proc/PID/comm). */
+/* What GUARD is called (/proc/PID/comm, and its command line). */
 #define GUARD_NAME "lock-guard"
 
 /* What GUARD leaves for FRONT, in shared memory. */
 struct guard_told {
-    volatile bool ended;         /* GUARD came to its end: `status` and `signo` count */
-    volatile bool over;          /* nothing of the command is left to stop: `status` counts */
-    volatile int status;         /* the exit status of the whole */
-    volatile int signo;          /* the signal that the whole is to die of, or 0 */
-    volatile bool running;       /* the command may run from here on: guard_begin() */
-    volatile bool armed;         /* there is something to give back */
-    volatile int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
-    volatile pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
-    volatile int killed_by;      /* GUARD did not end: the signal that killed it */
-    volatile int64_t due_ms;     /* guard_due() */
-    volatile bool overdue;       /* FRONT has killed GUARD, as that had passed */
+    _Atomic bool ended;         /* GUARD came to its end: `status` and `signo` count */
+    _Atomic bool over;          /* nothing of the command is left to stop: `status` counts */
+    _Atomic int status;         /* the exit status of the whole */
+    _Atomic int signo;          /* the signal that the whole is to die of, or 0 */
+    _Atomic bool running;       /* the command may run from here on: guard_begin() */
+    _Atomic bool armed;         /* there is something to release */
+    _Atomic int64_t hold_until; /* ... but not before this (CLOCK_BOOTTIME ms); 0: at once */
+    _Atomic pid_t beside;       /* a child of FRONT that is no part of the command's tree, or 0 */
+    _Atomic int64_t due_ms;     /* guard_due() */
+    /* FRONT's own */
+    int killed_by; /* GUARD did not end: the signal that killed it */
+    bool overdue;  /* FRONT has killed GUARD, as due_ms had passed */
 };
 
-/* What GUARD knows of FRONT. */
-struct guard {
-    pid_t self;
-    pid_t front;
-    struct guard_told *told;
-    struct post *post; /* guard.c's */
-};
+struct guard;
 
 /* Does the work, in GUARD; what it returns becomes told->status. */
-typedef int guard_work(const struct guard *guard, void *arg);
+typedef int guard_work(struct guard *guard, void *arg);
 
-/* Takes the loop's signals (shown to `on_signal` with `signal_arg`, in GUARD), makes GUARD, has it
- * do the work with `arg`, and returns in FRONT when it has ended. DONE: see *told. FAILED/71: the
- * system has no process or descriptor left, nothing was done.
- *
- * Once the work has lasted, FRONT is executed anew, with argv, and returns from guard_resume()
- * instead, with a copy of `estate`: what it needs if GUARD is killed. */
-enum outcome guard_run(struct loop *loop, loop_on_signal *on_signal, void *signal_arg,
-                       guard_work *work, void *arg, const void *estate, size_t estate_bytes,
-                       char **argv, struct guard_told *told, struct trouble *why);
+/* What GUARD is made for. */
+struct guard_job {
+    guard_work *work;
+    void *arg;
+    loop_on_signal *on_signal; /* shown the loop's signals, in GUARD, until the work says otherwise;
+                                  those that FRONT passed on, too */
+    void *signal_arg;
+    const struct title *title; /* FRONT's; its helpers have another */
+    bool keeps;                /* guard_keep() will be used */
+};
 
-/* The first thing in main(). NULL: this process is no FRONT that was executed anew. */
-void *guard_resume(struct guard_told *told);
+/* Takes the loop's signals, makes GUARD, has it do the job, and returns in FRONT when GUARD has
+ * ended. DONE: see **told, which stays. FAILED/71: the system has no process, memory or descriptor
+ * left, nothing was done. */
+enum outcome guard_run(struct loop *loop, const struct guard_job *job,
+                       const struct guard_told **told, struct trouble *why);
+
+/* ---- in GUARD ---- */
+
+/* What FRONT is told. */
+struct guard_told *guard_told(const struct guard *guard);
 
 /* Just before the command is started: waits while FRONT is stopped. False if FRONT has been killed.
  * The lease may be over then: look at the deadline afterwards. */
 bool guard_begin(const struct guard *guard);
 
-/* Whatever happens to GUARD, nothing of the command is to run after `at_ms` (CLOCK_BOOTTIME;
+/* Whatever happens to GUARD, nothing of the command may run after `at_ms` (CLOCK_BOOTTIME;
  * CLOCK_NEVER: there is no such instant): GUARD sees to that before, or moves it. At that instant
  * FRONT, if it has been told that the run has lasted, kills GUARD. (Before that, only if something
  * wakes it: a SIGSTOP of GUARD does.) Cheap, called all the time. */
 void guard_due(const struct guard *guard, int64_t at_ms);
 
+/* FRONT keeps what `fd` stands for (the open file description) open until its own end, whatever
+ * becomes of GUARD: `guard` is a struct guard whose job `keeps`. False with errno if the kernel
+ * refuses. It costs one system call; FRONT has nothing to do for it. */
+bool guard_keep(void *guard, int fd);
+
 /* Has FRONT write this line to stderr, which may take its time: GUARD, whose command depends on a
- * lease, cannot afford that. Before the run has lasted, FRONT does it when GUARD has ended; while
- * FRONT is stopped, nobody does. What there is no room for is dropped; half of the room is for
- * lines that are `needed`. False if FRONT cannot: it was killed, or has no memory of its own.
+ * lease, cannot afford that. `guard` is a struct guard. Before the run has lasted, FRONT does it
+ * when GUARD has ended; while FRONT is stopped, nobody does. What there is no room for is dropped;
+ * half of the room is for lines that are `needed`. False if FRONT was killed.
  *
  * While such a write hangs, FRONT passes no signal on, and does not see it if GUARD is killed. */
 bool guard_say(const void *guard, const char *bytes, size_t length, bool needed);
@@ -119,18 +126,20 @@ bool guard_say(const void *guard, const char *bytes, size_t length, bool needed)
 /* True if FRONT has been killed: asked when GUARD_FRONT_GONE was seen. */
 bool guard_is_orphan(const struct guard *guard);
 
-/* Called again and again once a run has lasted. Leaves FRONT's session and group; has FRONT get a
- * memory of its own (the kernel, when it is out of memory, kills all who share one), and make the
- * ear, a process that does nothing but tell a signal which was sent to the whole process group, and
- * so has reached the command, from one that was sent to FRONT alone. */
-void guard_listen(const struct guard *guard);
+/* Called again and again once a run has lasted. Leaves FRONT's session and group, and has FRONT
+ * make the ear, a process that does nothing but note which signals were sent to the whole process
+ * group. */
+void guard_listen(struct guard *guard);
 
-/* True if FRONT has passed the signal on, and nobody else has sent it to GUARD. */
+/* Notes what the loop has shown: a signal to GUARD itself, or FRONT's word that there is one to
+ * pass on. Ask for the next signal then. */
+void guard_note(struct guard *guard, const struct signalfd_siginfo *info);
+
+/* The next signal that `command`, a child of GUARD, must be sent; 0: none. */
+int guard_next_signal(struct guard *guard, pid_t command);
+
+/* True if FRONT sent this, or the kernel for it, and nobody else. */
 bool guard_from_front(const struct guard *guard, const struct signalfd_siginfo *info);
-
-/* True if the signal went to the command's whole process group: the terminal sent it, or, as far as
- * there is an ear, somebody else (a shell's `kill %1`). */
-bool guard_all_have_it(const struct guard *guard, const struct signalfd_siginfo *info);
 
 /* The command was stopped by `signo`, perhaps alone (less, a shell's suspend), or continued (0):
  * the same is done to FRONT, where there is a terminal, whose shell looks at it. */

@@ -1,83 +1,88 @@
-/* guard_part.h - the parts of guard: guard.c is GUARD's side, guard_front.c FRONT's, guard_ear.c
- * the ear's. */
+/* guard_part.h - the parts of guard: guard.c is GUARD's side, guard_signals.c what GUARD decides
+ * about signals, guard_front.c FRONT's side, guard_ear.c the ear. */
 #ifndef VLOCK_GUARD_PART_H
 #define VLOCK_GUARD_PART_H
 
 #include "guard.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define GUARD_SHARES_MEMORY 0
-#else
-#define GUARD_SHARES_MEMORY 1
-#endif
-
 enum {
-    GUARD_STACK_BYTES = 1 << 20, /* what a name service may need; only what is used is ever there */
-    GUARD_HOLE_BYTES = 1 << 16,  /* below the stack: a page on every machine */
-    EAR_STACK_BYTES = 8192,
     SAID_BYTES = 8192, /* a power of two */
     SIGNALS = 65,
-    FROM_TERMINAL = 1,   /* to GUARD, with a signal: the terminal sent it */
-    GUARD_CALLS = SIGURG /* to FRONT: see guard_front.c; of no meaning to anybody else */
+    NOTES = 64,         /* a power of two */
+    GUARD_WAKE = SIGURG /* between FRONT and GUARD: look into the shared memory; of no meaning to
+                           anybody else */
 };
 
-/* What GUARD and FRONT both see, also when each has a memory of its own. */
+/* A signal that somebody got. */
+struct note {
+    int signo;
+    pid_t sender;  /* 0: the kernel, or a process outside of our pid namespace */
+    bool terminal; /* the terminal sent it to its foreground process group */
+    int64_t at_ms; /* CLOCK_BOOTTIME when that was seen */
+};
+
+/* One process writes, one reads. What there is no room for is in `lost`, a bit each. */
+struct notes {
+    _Atomic unsigned put, taken;
+    _Atomic uint64_t lost;
+    struct note note[NOTES];
+};
+
+/* All that FRONT, GUARD and the ear share. */
 struct shared {
-    char magic[16];
-    size_t bytes; /* of this, the estate included */
-    pid_t front, guard;
-    char comm[16];    /* FRONT's name */
-    sigset_t signals; /* what FRONT takes */
     struct guard_told told;
-    volatile bool stopped;              /* FRONT is about to stop, or has */
-    volatile bool apart;                /* FRONT has a memory of its own */
-    volatile bool ear_wanted;           /* FRONT was asked for one */
-    volatile pid_t ear;                 /* 0: there is none */
-    volatile bool ear_reads;            /* it may have one in hand that it has not counted yet */
-    volatile unsigned heard[SIGNALS];   /* how often the ear got each signal */
-    volatile int64_t heard_ms[SIGNALS]; /* ... and when last: CLOCK_BOOTTIME */
-    volatile unsigned put, taken;       /* bytes of `said` that GUARD wrote, FRONT passed on */
-    char said[SAID_BYTES];              /* a ring: what FRONT is to write to stderr */
-    char estate[];                      /* see guard_run() */
+    struct trouble why;       /* GUARD could not even begin */
+    _Atomic bool stopped;     /* FRONT is about to stop, or has */
+    _Atomic bool ear_wanted;  /* FRONT was asked for one */
+    _Atomic pid_t ear;        /* 0: there is none */
+    _Atomic bool ear_reads;   /* it may have one in hand that it has not noted yet */
+    struct notes passed;      /* by FRONT: what it was sent, for GUARD */
+    struct notes heard;       /* by the ear: what the process group was sent, for GUARD */
+    _Atomic unsigned put, taken; /* bytes of `said` that GUARD wrote, FRONT passed on */
+    char said[SAID_BYTES];    /* a ring: what FRONT is to write to stderr */
 };
 
-/* One mapping: a hole, GUARD's stack, and at its upper end this. */
-struct post {
-    struct guard guard;
-    struct shared *volatile shared; /* at first the one below */
+/* What was seen of one signal, and what it was not matched with yet: see guard_signals.c. */
+struct evidence {
+    pid_t sender;
+    unsigned count;
+    int64_t at_ms;
+};
+
+struct guard {
+    struct shared *shared;
+    pid_t self, front;
+    int keeping; /* a socket to nobody, whose queue FRONT holds: guard_keep(); or -1 */
     struct loop *loop;
-    guard_work *work;
-    void *arg;
-    loop_on_signal *on_signal;
-    void *signal_arg;
-    const void *estate;
-    size_t estate_bytes;
-    struct trouble why;     /* GUARD could not even begin */
-    unsigned seen[SIGNALS]; /* how many of those that the ear got FRONT has passed on */
-    bool called;            /* GUARD has called FRONT */
-    bool unshares;          /* FRONT may call unshare(2) */
-    volatile int memory;    /* the descriptor of what `shared` then is, -1: none */
-    char **argv, **envp;    /* with which FRONT gets a memory of its own */
-    char ear_stack[EAR_STACK_BYTES] __attribute__((aligned(64)));
-    _Alignas(64) char first[sizeof(struct shared)];
+    const struct guard_job *job;
+    bool listens;                    /* guard_listen() has asked for the ear */
+    struct evidence own[SIGNALS];    /* GUARD got it too */
+    struct evidence heard[SIGNALS];  /* the ear got it too */
+    struct evidence unheard[SIGNALS]; /* the ear will get it, and that will mean nothing */
+    struct evidence hushed[SIGNALS]; /* not sent to the command, as the ear had it */
+    uint64_t late;                   /* to be sent all the same, a bit each */
 };
 
-#define GUARD_MAGIC    "vlock's front 1" /* with its NUL as long as the field */
-#define GUARD_VARIABLE "VLOCK_FRONT"
+/* The beginning of a file, with a NUL; nothing if it cannot be read. */
+void guard_read_text(const char *path, char *text, size_t bytes);
 
-/* Makes a process of the family, sharing what there is to share. */
-pid_t guard_start(int (*body)(void *), void *arg, char *stack_end, int flags);
+/* Whether this signal waits for this process; false if that cannot be seen. */
+bool guard_waits_for(pid_t pid, unsigned signo);
 
-/* In FRONT: starts the ear, if one is wanted and there is none; `stack_end` is the upper end of
- * EAR_STACK_BYTES. Ends it. */
-void guard_start_ear(struct shared *shared, char *stack_end);
+/* Adds to what one process writes and another reads; takes the next, or false. */
+void guard_put_note(struct notes *notes, const struct note *note);
+bool guard_take_note(struct notes *notes, struct note *note);
+
+/* In FRONT: starts the ear, if one is wanted and there is none, for the signals that FRONT takes.
+ * Ends it. */
+void guard_start_ear(struct shared *shared, const struct title *title, const sigset_t *taken);
 void guard_end_ear(struct shared *shared);
 
-/* Writes what is in the ring to stderr, and waits no longer than `patience_ms` for a reader who
- * does not read. One process at a time: FRONT, or GUARD when FRONT cannot. */
+/* Writes what is in the ring to stderr, and waits no longer than `patience_ms` for a reader that
+ * does not read. One process at a time: FRONT, or GUARD when FRONT is no more. */
 void guard_speak(struct shared *shared, int patience_ms);
 
-/* In GUARD, the body. `arg` is the struct post. */
-int guard_be(void *arg);
+/* In GUARD, which is a child of `front`: its whole life. */
+_Noreturn void guard_be(struct guard *guard);
 
 #endif

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -102,19 +101,13 @@ static bool leave_outputs(void) {
     return done;
 }
 
-/* What ps shows. The words of the command line, its token perhaps among them, are where the kernel
- * reads them. */
-static void rename_process(const struct keeper *keeper, char *const *argv) {
-    char *from = argv[0], *end = argv[0];
+/* What ps shows; its words are not those of the command line, the token perhaps among them. */
+static void rename_process(const struct keeper *keeper, const struct title *title) {
+    char line[NAME_MAX_BYTES + 64];
 
-    prctl(PR_SET_NAME, "lock-keeper");
-    for (; *argv && *argv == end; argv++)
-        end += strlen(*argv) + 1;
-    if (end == from)
-        return;
-    memset(from, 0, (size_t)(end - from));
-    snprintf(from, (size_t)(end - from), "vlock: keeps %s for process %ld", keeper->name,
+    snprintf(line, sizeof line, "lock-keeper: keeps %s for process %ld", keeper->name,
              (long)keeper->process);
+    title_set(title, "lock-keeper", line);
 }
 
 /* A keeper is told to end whatever acquire's parent had it ignore. */
@@ -172,6 +165,6 @@ enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct lo
     mine[count++] = ctx->loop.signals;
     close_others(mine, count);
     keeper->near = -1;
-    rename_process(keeper, ctx->found->argv);
+    rename_process(keeper, &ctx->found->title);
     return DONE;
 }

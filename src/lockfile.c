@@ -279,9 +279,14 @@ bool lockfile_lives(const struct lockfile *file, uint64_t fence) {
     return fcntl(file->fd, F_OFD_GETLK, &byte) == 0 && byte.l_type != F_UNLCK;
 }
 
+/* Unlocked, not only closed: another process may keep it open. */
 void lockfile_die(struct lockfile *file) {
-    if (file->living >= 0)
-        close(file->living);
+    struct flock byte = byte_of(file->lives, F_UNLCK);
+
+    if (file->living < 0)
+        return;
+    fcntl(file->living, F_OFD_SETLK, &byte);
+    close(file->living);
     file->living = -1;
 }
 
@@ -292,7 +297,10 @@ void lockfile_forked(struct lockfile *file) {
     file->read_only = false;
 }
 
+/* What another process shares goes on showing that the holder lives. */
 void lockfile_close(struct lockfile *file) {
-    lockfile_die(file);
+    if (file->living >= 0)
+        close(file->living);
+    file->living = -1;
     lockfile_forked(file);
 }

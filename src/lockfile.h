@@ -75,8 +75,9 @@ void lockfile_leave(const struct lockfile *file);
 /* True if the name still leads to the file that is open. */
 bool lockfile_stands(const struct lockfile *file, const struct localdir *dir);
 
-/* From now on, until lockfile_die() or the end of all who share the descriptor, this shows that
- * the holder with `fence` lives. False if the kernel has no lock for us. */
+/* From now on, until lockfile_die() or the end of all processes that share the descriptor
+ * file->living, this shows that the holder with `fence` lives. False if the kernel has no lock for
+ * us. lockfile_die() ends it for all of them, lockfile_close() for this process alone. */
 bool lockfile_live(struct lockfile *file, uint64_t fence);
 void lockfile_die(struct lockfile *file);
 

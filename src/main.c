@@ -88,7 +88,6 @@ int main(int argc, char **argv) {
 
     (void)argc; /* argv ends with NULL, also where it is empty */
     child_found_take(&found, argv);
-    cmd_run_resume(&found);
     if (found.argv) {
         status = run(argv, &found);
     } else {

@@ -1,3 +1,4 @@
+/* store.c - which kind of store an address names; all else is that kind's. */
 #include "store.h"
 
 #include "address.h"
@@ -39,6 +40,11 @@ enum outcome store_watch(struct store *store, const struct request *request, int
 
 unsigned store_forked(struct store *store, int kept[STORE_KEEPS]) {
     return store->kind->forked(store, kept);
+}
+
+void store_share(struct store *store, store_sharer *share, void *arg) {
+    store->share = share;
+    store->share_arg = arg;
 }
 
 void store_close(struct store *store) {

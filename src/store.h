@@ -149,9 +149,14 @@ struct store_kind {
 
 enum { STORE_KEEPS = 4 };
 
+/* Has another process keep what this descriptor stands for open, too. False with errno. */
+typedef bool store_sharer(void *arg, int fd);
+
 /* Every kind's struct begins with this. */
 struct store {
     const struct store_kind *kind;
+    store_sharer *share; /* or NULL */
+    void *share_arg;
 };
 
 /* Opens the store at `address`. `address`, `access` and `loop` must outlive it. */
@@ -189,6 +194,11 @@ enum outcome store_watch(struct store *store, const struct request *request, int
  * by both. Writes the descriptors that it needs on to `kept` and returns how many; the rest may be
  * closed. */
 unsigned store_forked(struct store *store, int kept[STORE_KEEPS]);
+
+/* What shows that the holder lives (`alive`) must not end before that of another process has ended,
+ * too: each descriptor of it is given to `share`. One that cannot be shared shows nothing: the
+ * lease then ends by time. */
+void store_share(struct store *store, store_sharer *share, void *arg);
 
 void store_close(struct store *store);
 

@@ -22,10 +22,23 @@ static int64_t time_left(const struct local_step *step) {
 /* A lock without the kernel's byte is still a lock: it then ends by its time, and the answer
  * says so. */
 static void show_life(struct local_step *step) {
+    const struct store *store = &step->store->base;
+    bool shown = lockfile_shows(step->file, step->record.fence);
+
     if (!step->request->alive || !lockfile_live(step->file, step->record.fence))
         return;
+    if (!shown && store->share && !store->share(store->share_arg, step->file->living)) {
+        lockfile_die(step->file);
+        return;
+    }
     step->changed = step->changed || !step->record.alive;
     step->record.alive = step->lives = true;
+}
+
+static void hide_life(struct local_step *step) {
+    lockfile_die(step->file);
+    step->record.alive = step->lives = false;
+    step->changed = true;
 }
 
 /* Gives the lock to `token`, under the fence that the record has now. */
@@ -181,7 +194,10 @@ static enum outcome prolong(struct local_step *step) {
         return extend(step);
     if (step->request->kind != ASK_RENEW || time_left(step) < step->request->ttl_ms)
         set_ttl(step, step->request->ttl_ms);
-    show_life(step);
+    if (step->request->alive)
+        show_life(step);
+    else if (lockfile_shows(step->file, step->record.fence))
+        hide_life(step); /* the holder itself: what is left is to end by time */
     return DONE;
 }
 

@@ -43,19 +43,16 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
         s->orphaned = guard_is_orphan(s->guard);
         return s->orphaned;
     }
-    /* FRONT's copy is the one that counts. But one that was sent to our group before there was a
-     * command in it has reached no command. */
-    if (!guard_from_front(s->guard, info)) {
-        if (s->starting)
-            child_signal(&s->child, signo);
-        return false;
-    }
     if (signo == GUARD_FRONT_STOPS)
         return false; /* it went on again before there was a command */
-    /* What was sent to the whole process group has reached the command already. After the command
-     * has ended there is nobody to tell, and giving the lock back must not be stopped: it is
-     * bounded anyway, and who stops a service signals the command first and then us. */
-    if (!guard_all_have_it(s->guard, info))
+    /* FRONT's copy is the one that counts. But one that was sent to our group before there was a
+     * command in it has reached no command. */
+    if (s->starting && !guard_from_front(s->guard, info))
+        child_signal(&s->child, signo);
+    guard_note(s->guard, info);
+    /* After the command has ended there is nobody to tell, and releasing the lock must not be
+     * stopped: it is bounded anyway, and a service manager signals the command first and then us. */
+    while (!s->child.ended && (signo = guard_next_signal(s->guard, s->child.pid)) != 0)
         child_signal(&s->child, signo);
     return false;
 }
@@ -153,7 +150,7 @@ static void run_hook(struct supervised *s, const struct trouble *lost) {
     if (hook < 0)
         say_loud(s->say, "the --on-lost command could not be started: %s", strerror(errno));
     else
-        s->guard->told->beside = hook;
+        guard_told(s->guard)->beside = hook;
 }
 
 /* The lock is not ours any more, or soon may not be. */

@@ -47,7 +47,7 @@ struct supervised {
     struct loop *loop;
     const struct say *say;
     const struct wishes *wishes;
-    const struct guard *guard;
+    struct guard *guard;
     const struct child_found *found;
     struct tree *tree; /* after tree_init(); not in here, as it is large and seldom touched */
     enum lease_state lease;

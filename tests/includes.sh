@@ -30,7 +30,7 @@ loop
 address address_*
 trouble json
 signame
-clock text exits scripts noreplace output
+clock text exits scripts noreplace output title
 '
 # What a room leaves alone although it stands lower.
 never='
