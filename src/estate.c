@@ -58,7 +58,7 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
     if (told->beside)
         tree_spare(&estate->tree, told->beside);
     if (!told->over) {
-        tree_kill_but(&estate->tree, GUARD_NAME);
+        tree_kill_but(&estate->tree, GUARD_NAME, told->due_ms);
         dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
     }
     left = dead ? "nothing of the command is left"

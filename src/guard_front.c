@@ -1,5 +1,5 @@
-/* guard_front.c - FRONT's side: passes signals on, stops with its job, writes what GUARD has to say,
- * and kills a GUARD that is overdue. */
+/* guard_front.c - FRONT's side: passes signals on, stops with its job, writes what GUARD has to
+ * say, and kills a GUARD that is overdue. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -28,7 +28,7 @@ struct front {
     const struct title *title;
     pid_t guard;
     int signals;
-    sigset_t taken; /* what `signals` takes for the command */
+    sigset_t taken;        /* what `signals` takes for the command */
     int stops;             /* readable when there is a SIGTSTP; -1: we take none */
     int64_t look_at_ms;    /* GUARD was overdue, but so were we: look again then; or 0 */
     int64_t give_up_at_ms; /* GUARD was killed by us: no longer waited for; or 0 */

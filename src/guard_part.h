@@ -31,15 +31,15 @@ struct notes {
 /* All that FRONT, GUARD and the ear share. */
 struct shared {
     struct guard_told told;
-    struct trouble why;       /* GUARD could not even begin */
-    _Atomic bool stopped;     /* FRONT is about to stop, or has */
-    _Atomic bool ear_wanted;  /* FRONT was asked for one */
-    _Atomic pid_t ear;        /* 0: there is none */
-    _Atomic bool ear_reads;   /* it may have one in hand that it has not noted yet */
-    struct notes passed;      /* by FRONT: what it was sent, for GUARD */
-    struct notes heard;       /* by the ear: what the process group was sent, for GUARD */
+    struct trouble why;          /* GUARD could not even begin */
+    _Atomic bool stopped;        /* FRONT is about to stop, or has */
+    _Atomic bool ear_wanted;     /* FRONT was asked for one */
+    _Atomic pid_t ear;           /* 0: there is none */
+    _Atomic bool ear_reads;      /* it may have one in hand that it has not noted yet */
+    struct notes passed;         /* by FRONT: what it was sent, for GUARD */
+    struct notes heard;          /* by the ear: what the process group was sent, for GUARD */
     _Atomic unsigned put, taken; /* bytes of `said` that GUARD wrote, FRONT passed on */
-    char said[SAID_BYTES];    /* a ring: what FRONT is to write to stderr */
+    char said[SAID_BYTES];       /* a ring: what FRONT is to write to stderr */
 };
 
 /* What was seen of one signal, and what it was not matched with yet: see guard_signals.c. */
@@ -55,12 +55,12 @@ struct guard {
     int keeping; /* a socket to nobody, whose queue FRONT holds: guard_keep(); or -1 */
     struct loop *loop;
     const struct guard_job *job;
-    bool listens;                    /* guard_listen() has asked for the ear */
-    struct evidence own[SIGNALS];    /* GUARD got it too */
-    struct evidence heard[SIGNALS];  /* the ear got it too */
+    bool listens;                     /* guard_listen() has asked for the ear */
+    struct evidence own[SIGNALS];     /* GUARD got it too */
+    struct evidence heard[SIGNALS];   /* the ear got it too */
     struct evidence unheard[SIGNALS]; /* the ear will get it, and that will mean nothing */
-    struct evidence hushed[SIGNALS]; /* not sent to the command, as the ear had it */
-    uint64_t late;                   /* to be sent all the same, a bit each */
+    struct evidence hushed[SIGNALS];  /* not sent to the command, as the ear had it */
+    uint64_t late;                    /* to be sent all the same, a bit each */
 };
 
 /* The beginning of a file, with a NUL; nothing if it cannot be read. */

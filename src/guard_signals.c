@@ -63,8 +63,7 @@ static void add(struct evidence *evidence, pid_t sender, int64_t at_ms) {
 
 /* True, and used up, if there is some. */
 static bool use(struct evidence *evidence, pid_t sender) {
-    if (!evidence->count || evidence->sender != sender ||
-        clock_now_ms() - evidence->at_ms > OLD_MS)
+    if (!evidence->count || evidence->sender != sender || clock_now_ms() - evidence->at_ms > OLD_MS)
         return false;
     evidence->count--;
     return true;

@@ -15,7 +15,8 @@ enum {
     KILLED_WITHIN_MS = 5000, /* what is not dead by then after SIGKILL is stuck */
     ENDLESS_ASK_MS = 10000,  /* for asking about a lease that does not end by time */
     OVERDUE_MS = 100,        /* so long after SIGKILL was to be sent, it will not be */
-    AT_WORK_MS = 1000        /* for the rest of us, when we are late already */
+    AT_WORK_MS = 1000,       /* for the rest of us, when we are late already */
+    KILL_AGAIN_MS = 100      /* what is not dead yet waits so long for a renewal */
 };
 
 /* ---- signals ---- */
@@ -51,7 +52,8 @@ bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info) {
         child_signal(&s->child, signo);
     guard_note(s->guard, info);
     /* After the command has ended there is nobody to tell, and releasing the lock must not be
-     * stopped: it is bounded anyway, and a service manager signals the command first and then us. */
+     * stopped: it is bounded anyway, and a service manager signals the command first and then us.
+     */
     while (!s->child.ended && (signo = guard_next_signal(s->guard, s->child.pid)) != 0)
         child_signal(&s->child, signo);
     return false;
@@ -69,9 +71,23 @@ static bool runs(const struct supervised *s) {
            clock_now_ms() < lease_overdue_at(&s->lock->lease);
 }
 
+/* By then this has come to an end: but if there is a lease that runs, not beyond its end. */
+static void tell_killing(const struct supervised *s) {
+    int64_t now_ms = clock_now_ms(), due_ms = clock_after(now_ms, 2 * KILLED_WITHIN_MS);
+    int64_t least_ms = clock_after(now_ms, OVERDUE_MS);
+
+    if (runs(s) && s->wishes->on_lost != LOST_WARN)
+        due_ms = clock_earlier(due_ms, lease_overdue_at(&s->lock->lease));
+    guard_due(s->guard, due_ms > least_ms ? due_ms : least_ms);
+}
+
 static void tell_due(const struct supervised *s) {
     int64_t due_ms = CLOCK_NEVER, now_ms = clock_now_ms();
 
+    if (s->stage == STAGE_KILLING) {
+        tell_killing(s);
+        return;
+    }
     if (s->lease == LEASE_LOST && s->stage == STAGE_STOPPING)
         due_ms = clock_after(s->kill_at_ms > now_ms ? s->kill_at_ms : now_ms, OVERDUE_MS);
     if (kept(s) || runs(s))
@@ -85,16 +101,6 @@ static void tell_losing(const struct supervised *s) {
         guard_due(s->guard, clock_after(clock_now_ms(), AT_WORK_MS));
 }
 
-/* By then this has come to an end: but if there is a lease that runs, not beyond its end. */
-static void tell_killing(const struct supervised *s) {
-    int64_t now_ms = clock_now_ms(), due_ms = clock_after(now_ms, 2 * KILLED_WITHIN_MS);
-    int64_t least_ms = clock_after(now_ms, OVERDUE_MS);
-
-    if (runs(s) && s->wishes->on_lost != LOST_WARN)
-        due_ms = clock_earlier(due_ms, lease_overdue_at(&s->lock->lease));
-    guard_due(s->guard, due_ms > least_ms ? due_ms : least_ms);
-}
-
 /* ---- the tree ---- */
 
 /* Without /proc the tree is found by asking for every process number there could be, and that takes
@@ -106,14 +112,43 @@ static void signal_tree(struct supervised *s, int signo) {
         tree_signal(s->tree, signo);
 }
 
+/* When killing is given up: not beyond a lease that runs and cannot be renewed any more, or FRONT
+ * would take us for stuck. */
+static int64_t give_up_at(const struct supervised *s) {
+    int64_t kill_at_ms = lease_kill_at(&s->lock->lease);
+    int64_t overdue_at_ms = lease_overdue_at(&s->lock->lease);
+
+    if (!runs(s) || kill_at_ms == CLOCK_NEVER)
+        return s->give_up_at_ms;
+    return clock_earlier(s->give_up_at_ms, kill_at_ms + (overdue_at_ms - kill_at_ms) / 2);
+}
+
+/* A vlock within the command has a guard that releases its lock: it gets what time there is. */
+static void spare_guards(struct supervised *s) {
+    int64_t now_ms = clock_now_ms();
+
+    tree_kill_but(s->tree, GUARD_NAME, kept(s) ? lease_kill_at(&s->lock->lease) : now_ms);
+}
+
+/* Once more, until the lease is to be renewed. */
 static void kill_tree(struct supervised *s) {
+    bool first = s->stage != STAGE_KILLING;
+    int64_t until_ms;
+
+    s->stage = STAGE_KILLING;
+    if (first)
+        s->give_up_at_ms = clock_after(clock_now_ms(), KILLED_WITHIN_MS);
     tell_killing(s);
-    /* A vlock within the command has a guard that gives its lock back. */
-    if (s->orphaned)
-        tree_kill_but(s->tree, GUARD_NAME);
+    if (first && s->orphaned)
+        spare_guards(s);
     child_signal(&s->child, SIGKILL);
-    s->stage = tree_kill(s->tree, clock_after(clock_now_ms(), KILLED_WITHIN_MS)) ? STAGE_KILLED
-                                                                                 : STAGE_STUCK;
+    until_ms = give_up_at(s);
+    if (kept(s))
+        until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
+    if (tree_kill(s->tree, until_ms))
+        s->stage = STAGE_KILLED;
+    else if (clock_now_ms() >= give_up_at(s))
+        s->stage = STAGE_STUCK;
     see_children(s);
 }
 
@@ -176,6 +211,8 @@ static int64_t other_ms(const struct supervised *s) {
 
     if (s->stage == STAGE_STOPPING)
         at_ms = s->kill_at_ms;
+    else if (s->stage == STAGE_KILLING)
+        at_ms = clock_after(clock_now_ms(), KILL_AGAIN_MS);
     else if (s->stage == STAGE_RUNNING)
         at_ms = s->leave_at_ms ? s->leave_at_ms : s->end_at_ms;
     return kept(s) ? clock_earlier(at_ms, lease_stop_at(&s->lock->lease)) : at_ms;
@@ -264,9 +301,11 @@ static void act(struct supervised *s) {
     }
     if (s->child.ended)
         look_after_the_end(s);
-    if (s->stage == STAGE_STOPPING && clock_now_ms() >= s->kill_at_ms)
+    if (s->stage == STAGE_KILLING ||
+        (s->stage == STAGE_STOPPING && clock_now_ms() >= s->kill_at_ms))
         kill_tree(s);
-    else if (kept(s) && (s->suspect || clock_now_ms() >= lease->renew_at_ms))
+    if (kept(s) && s->stage <= STAGE_KILLING &&
+        (s->suspect || clock_now_ms() >= lease->renew_at_ms))
         renew(s);
 }
 
@@ -293,6 +332,10 @@ static void rest(struct supervised *s) {
         return;
     if (s->stage == STAGE_STOPPING && s->orphaned)
         return;
+    if (s->stage == STAGE_KILLING) {
+        loop_sleep(s->loop, 0); /* signals are seen */
+        return;
+    }
     if (kept(s))
         until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
     if (lasts)

@@ -6,12 +6,15 @@
  *   the lease   KEPT --> LOST    broken, taken over, over, or not to be renewed in time
  *                    --> FREED   the command gave the lock back itself, or it was never ours to
  *                                keep (--reenter)
- *   the tree    RUNNING --> STOPPING --> KILLED --> gone (or STUCK: what cannot be killed)
+ *   the tree    RUNNING --> STOPPING --> KILLING --> KILLED --> gone
+ *                                            --> STUCK    something cannot be killed
  *
  * The lease is renewed for as long as it is KEPT, whatever the tree is doing. The tree is stopped
  * (--signal, then SIGKILL) when the lease is LOST, at --max-runtime, when FRONT (guard.h) was
- * killed, and when the command has ended and left something behind. STOPPING ends in KILLED early
- * enough that all is gone when the lease ends: see lease.h for the instants.
+ * killed, and when the command has ended and left something behind. KILLING begins early enough
+ * that all is gone when the lease ends: see lease.h for the instants. It goes on for 5 s at most,
+ * under a lease that is renewed meanwhile; where that fails, it is given up before the lease ends.
+ * A lock under which something is STUCK is not released: it expires.
  *
  * --on-lost=warn: a lease that is LOST is told, and no more; the tree goes on RUNNING, without any
  * lease, until one of the other reasons stops it. --on-lost=exec: as without it, and a hook is
@@ -39,7 +42,7 @@
 #include "wishes.h"
 
 enum lease_state { LEASE_KEPT, LEASE_LOST, LEASE_FREED };
-enum stage { STAGE_RUNNING, STAGE_STOPPING, STAGE_KILLED, STAGE_STUCK };
+enum stage { STAGE_RUNNING, STAGE_STOPPING, STAGE_KILLING, STAGE_KILLED, STAGE_STUCK };
 
 struct supervised {
     /* set by the caller */
@@ -59,6 +62,7 @@ struct supervised {
     enum stage stage;
     /* its own */
     int64_t kill_at_ms;    /* STAGE_STOPPING: when it has had its time */
+    int64_t give_up_at_ms; /* STAGE_KILLING: what lives then is stuck */
     int64_t end_at_ms;     /* of --max-runtime */
     int64_t watch_from_ms; /* a run that is over by then has cost nothing more */
     int64_t leave_at_ms;   /* the command has ended: what is left then was left behind; or 0 */

@@ -255,9 +255,8 @@ static size_t add_number(char *out, size_t bytes, size_t used, unsigned number) 
     return add_text(out, bytes, used, digits + at);
 }
 
-void tree_kill_but(struct tree *tree, const char *name) {
-    int64_t until_ms = clock_now_ms() + OTHERS_MS;
-
+void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms) {
+    until_ms = clock_earlier(until_ms, clock_now_ms() + OTHERS_MS);
     tree->but = name;
     do {
         begin(tree);

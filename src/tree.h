@@ -119,7 +119,7 @@ bool tree_kill(struct tree *tree, int64_t deadline_ms);
 /* Kills each descendant as it is found, but those that go by this name, which see to themselves
  * when what they look after is gone: waits until they are gone too, a fifth of a second at most.
  * tree_kill() has the rest. */
-void tree_kill_but(struct tree *tree, const char *name);
+void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms);
 
 /* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",
  * without control characters, cut at the end if need be; the empty string if none does. */
