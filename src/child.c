@@ -9,21 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char **copy(char **argv) {
-    size_t count = 1;
-    char **made;
-
-    while (argv[count - 1])
-        count++;
-    made = calloc(count, sizeof *made);
-    if (made)
-        memcpy(made, argv, count * sizeof *made);
-    return made;
-}
-
 void child_found_free(struct child_found *found) {
-    free(found->argv);
-    found->argv = NULL;
     title_free(&found->title);
 }
 
@@ -31,8 +17,7 @@ void child_found_take(struct child_found *found, char **argv) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, normal = {.sa_handler = SIG_DFL};
 
     *found = (struct child_found){0};
-    if (title_take(&found->title, argv))
-        found->argv = copy(argv);
+    title_take(&found->title, argv);
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
             found->closed[fd] = true;

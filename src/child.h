@@ -18,9 +18,8 @@
 /* What the process was started with. */
 struct child_found {
     struct sigaction pipe, chld, xfsz;
-    bool closed[3]; /* standard descriptors that were closed */
-    char **argv;    /* the arguments in their order, ended by NULL: parsing reorders them */
-    struct title title;
+    bool closed[3];     /* standard descriptors that were closed */
+    struct title title; /* with the arguments in their order: parsing reorders argv */
 };
 
 struct child {
@@ -33,8 +32,8 @@ struct child {
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
  * (they are closed again in the command); ignores SIGPIPE and SIGXFSZ, so that a lost reader and
  * a full file are errors that can be handled; lets SIGCHLD arrive even if our parent ignored it.
- * argv points to copies of its words from then on (title.h). found->argv is NULL if there is no
- * memory. */
+ * argv points to copies of its words from then on (title.h); found->title.argv is NULL if there is
+ * no memory. */
 void child_found_take(struct child_found *found, char **argv);
 
 void child_found_free(struct child_found *found);

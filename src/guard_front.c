@@ -35,7 +35,7 @@ struct front {
 };
 
 /* A line at a time, as it was said. One that nobody takes costs the others their patience. */
-void guard_speak(struct shared *shared, int patience_ms) {
+static void speak(struct shared *shared, int patience_ms) {
     unsigned put = shared->put, taken = shared->taken;
     char line[PIPE_BUF];
 
@@ -48,6 +48,11 @@ void guard_speak(struct shared *shared, int patience_ms) {
             patience_ms = 0;
         shared->taken = taken;
     }
+}
+
+void guard_speak(struct shared *shared, int patience_ms) {
+    if (shared->put != shared->taken)
+        speak(shared, patience_ms);
 }
 
 /* How long to sleep, for poll(2). (In its first moments GUARD does not call us: but a SIGSTOP of it

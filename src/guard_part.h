@@ -28,17 +28,17 @@ struct notes {
     struct note note[NOTES];
 };
 
-/* All that FRONT, GUARD and the ear share. */
+/* All that FRONT, GUARD and the ear share. A short run touches the first page alone. */
 struct shared {
     struct guard_told told;
-    struct trouble why;          /* GUARD could not even begin */
     _Atomic bool stopped;        /* FRONT is about to stop, or has */
     _Atomic bool ear_wanted;     /* FRONT was asked for one */
-    _Atomic pid_t ear;           /* 0: there is none */
     _Atomic bool ear_reads;      /* it may have one in hand that it has not noted yet */
+    _Atomic pid_t ear;           /* 0: there is none */
+    _Atomic unsigned put, taken; /* bytes of `said` that GUARD wrote, FRONT passed on */
+    struct trouble why;          /* GUARD could not even begin */
     struct notes passed;         /* by FRONT: what it was sent, for GUARD */
     struct notes heard;          /* by the ear: what the process group was sent, for GUARD */
-    _Atomic unsigned put, taken; /* bytes of `said` that GUARD wrote, FRONT passed on */
     char said[SAID_BYTES];       /* a ring: what FRONT is to write to stderr */
 };
 

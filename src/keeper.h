@@ -41,9 +41,9 @@ struct keeper {
     int near, far; /* what the two talk over: acquire's end, the keeper's end; or -1 */
     pid_t pid;     /* the keeper, as long as acquire answers for it; else 0 */
     /* in the keeper */
-    char *name; /* NAME */
-    char *log;  /* F.log, or NULL: syslog */
-    int told;   /* how many signals have told it to end */
+    const char *name; /* NAME */
+    char *log;        /* F.log, or NULL: syslog */
+    int told;         /* how many signals have told it to end */
 };
 
 /* Nothing yet, which keeper_end() can end. */

@@ -29,24 +29,18 @@ static char *absolute(const char *path, const char *suffix) {
     return made;
 }
 
-/* Words from the command line, which is about to be overwritten, and files that are looked up from
- * the directory, which is about to be left. */
-static bool own_words(struct keeper *keeper, struct context *ctx, struct lock *lock) {
+/* Files that are looked up from the directory, which is about to be left. */
+static bool own_paths(struct keeper *keeper, struct context *ctx) {
     const char *file = ctx->options->value[OPT_TOKEN_FILE];
     struct access *access = &ctx->access;
     const char **paths[] = {&access->cacert, &access->cert, &access->key};
-    const char **words[] = {&access->user, &access->sni};
     bool done;
 
-    lock->name = keeper->name = strdup(ctx->name);
     keeper->log = file ? absolute(file, ".log") : NULL;
-    done = keeper->name && (!file || keeper->log);
+    done = !file || keeper->log;
     for (size_t i = 0; i < sizeof paths / sizeof *paths && done; i++)
         if (*paths[i])
             done = (*paths[i] = absolute(*paths[i], "")) != NULL;
-    for (size_t i = 0; i < sizeof words / sizeof *words && done; i++)
-        if (*words[i])
-            done = (*words[i] = strdup(*words[i])) != NULL;
     return done;
 }
 
@@ -140,13 +134,13 @@ static enum outcome own_signals(struct keeper *keeper, struct loop *loop, struct
     return loop_take_signals(loop, on_signal, keeper, why);
 }
 
-enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct lock *lock,
-                           struct trouble *why) {
+enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct trouble *why) {
     int mine[MINE];
     unsigned count;
     enum outcome outcome;
 
-    if (!own_words(keeper, ctx, lock))
+    keeper->name = ctx->name;
+    if (!own_paths(keeper, ctx))
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot tell in which directory this is: %s",
                            strerror(errno));
     setsid();

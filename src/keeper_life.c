@@ -149,7 +149,7 @@ static void say_begun(const struct keeper *keeper, const struct trouble *why) {
 
 _Noreturn void keeper_live(struct keeper *keeper, struct context *ctx, struct lock *lock) {
     struct trouble why = {.status = EXIT_DONE};
-    enum outcome outcome = keeper_become(keeper, ctx, lock, &why);
+    enum outcome outcome = keeper_become(keeper, ctx, &why);
     bool trusted;
 
     say_begun(keeper, &why);

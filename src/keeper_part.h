@@ -10,8 +10,7 @@ enum keeper_word { KEEPER_TRUSTED = 't' };
 
 /* In the new process: from here on it shares nothing with anybody but its end of the talk.
  * FAILED/71. What is open is what was open before. */
-enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct lock *lock,
-                           struct trouble *why);
+enum outcome keeper_become(struct keeper *keeper, struct context *ctx, struct trouble *why);
 
 /* The life of the keeper. */
 _Noreturn void keeper_live(struct keeper *keeper, struct context *ctx, struct lock *lock);

@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
 
     (void)argc; /* argv ends with NULL, also where it is empty */
     child_found_take(&found, argv);
-    if (found.argv) {
+    if (found.title.argv) {
         status = run(argv, &found);
     } else {
         trouble_say(&why, FAILED, EXIT_SYSTEM, "out of memory");

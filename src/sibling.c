@@ -54,8 +54,8 @@ enum outcome sibling_become(const struct address *address, const struct child_fo
     slash = strrchr(own, '/');
     if (slash) {
         *slash = '\0';
-        try_at(own, "vlock-full", found->argv);  /* beside us: a build tree */
-        try_at(own, VLOCK_SIBLING, found->argv); /* from bin to libexec */
+        try_at(own, "vlock-full", found->title.argv);  /* beside us: a build tree */
+        try_at(own, VLOCK_SIBLING, found->title.argv); /* from bin to libexec */
     }
     return trouble_say(why, FAILED, EXIT_SYSTEM,
                        "TLS and host names need 'vlock-full', which cannot be run: %s: install "

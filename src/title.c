@@ -7,28 +7,31 @@
 
 bool title_take(struct title *title, char **argv) {
     char *end = *argv, *to;
-    size_t whole = 1;
+    size_t bytes = 0, count = 0;
 
-    for (char **word = argv; *word; word++) {
-        whole += strlen(*word) + 1;
-        if (*word == end) /* one behind the other, as the kernel lays them */
-            end += strlen(*word) + 1;
+    *title = (struct title){.at = *argv};
+    for (; argv[count]; count++) {
+        size_t length = strlen(argv[count]) + 1;
+        bytes += length;
+        if (argv[count] == end) /* one behind the other, as the kernel lays them */
+            end += length;
     }
-    to = malloc(whole);
-    if (!to)
+    title->bytes = (size_t)(end - title->at);
+    title->argv = malloc((count + 1) * sizeof *argv + bytes);
+    if (!title->argv)
         return false;
-    *title = (struct title){.at = *argv, .bytes = (size_t)(end - *argv), .words = to};
-    for (; *argv; argv++) {
-        size_t length = strlen(*argv) + 1;
-        memcpy(to, *argv, length);
-        *argv = to;
+    to = (char *)(title->argv + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(argv[i]) + 1;
+        title->argv[i] = argv[i] = memcpy(to, argv[i], length);
         to += length;
     }
+    title->argv[count] = NULL;
     return true;
 }
 
 void title_free(struct title *title) {
-    free(title->words);
+    free(title->argv);
     *title = (struct title){0};
 }
 

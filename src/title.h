@@ -13,14 +13,14 @@
 struct title {
     char *at; /* where the kernel shows the command line */
     size_t bytes;
-    char *words; /* the copies */
+    char **argv; /* copies of the words, in their order, ended by NULL */
 };
 
-/* Notes where the words of `argv` stand, and has argv point to copies of them. False without
- * memory: nothing was changed. */
+/* Notes where the words of `argv` stand, and has argv, too, point to copies of them. False without
+ * memory: nothing was changed, title->argv is NULL. */
 bool title_take(struct title *title, char **argv);
 
-/* Frees the copies: argv means nothing from then on. */
+/* Frees the copies: what was in argv means nothing from then on. */
 void title_free(struct title *title);
 
 /* In a process that was forked: it is called `name` (/proc/PID/comm, 15 bytes of it count), and its

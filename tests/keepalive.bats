@@ -17,7 +17,7 @@ setup_file() {
 teardown() {
     local pid
     for pid in ${KEEPERS-}; do
-        ! grep -qs '^vlock: keeps ' "/proc/$pid/cmdline" || kill -KILL "$pid" || true
+        ! grep -qs '^lock-keeper: keeps ' "/proc/$pid/cmdline" || kill -KILL "$pid" || true
     done
 }
 
@@ -25,7 +25,7 @@ teardown() {
 is_no_more() { ! [ -e "/proc/$1" ] || grep -qs '^State:.*Z' "/proc/$1/status"; }
 
 # keepers_of PID: the keepers for that process
-keepers_of() { pgrep -fx "vlock: keeps .* for process $1"; }
+keepers_of() { pgrep -fx "lock-keeper: keeps .* for process $1"; }
 
 # find_keeper PID: sets KEEPER
 find_keeper() {
@@ -322,7 +322,7 @@ time.sleep(600)'
     grep -q '^Umask:.*0077' "/proc/$KEEPER/status"
     [ "$(<"/proc/$KEEPER/comm")" = lock-keeper ]
     args=$(tr '\0' ' ' <"/proc/$KEEPER/cmdline")
-    [[ $args == "vlock: keeps $K for process $SCRIPT"* && $args != *secret* ]]
+    [[ $args == "lock-keeper: keeps $K for process $SCRIPT"* && $args != *secret* ]]
     touch end
     gone
     is_free "$K"

@@ -56,10 +56,10 @@ killed_in_turn() {
 
 sleeps() { grep -q '^State:.*sleeping' "/proc/$1/status"; }
 
-# FRONT is held up for as long in the call that makes GUARD (its first clone).
+# FRONT is held up for as long in the call that makes GUARD (a fork, or a clone of some C libraries).
 @test "a guard that is well under way before its front is" {
     strace -o /dev/null true || skip 'nothing can be traced here'
-    supervised strace -o calls -e trace=clone -e inject=clone:delay_exit=300000:when=1 \
+    supervised strace -o calls -e trace=fork,clone -e inject=fork,clone:delay_exit=300000:when=1 \
         "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'trap "exit 6" TERM; : >there
         while :; do sleep 0.05; done'
     until_true 30 test -e there
