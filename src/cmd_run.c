@@ -135,7 +135,8 @@ static enum outcome begin(struct run *run, struct guard *guard, struct trouble *
             return give_up(run, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
         if (lease_can_begin(lease, clock_now_ms()))
             return DONE;
-        guard_told(guard)->running = guard_told(guard)->armed = false;
+        guard_told(guard)->running = false;
+        guard_told(guard)->armed = false;
         outcome = take_confirm(&run->take, &run->ctx, why);
         if (outcome != DONE)
             return outcome;

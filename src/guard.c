@@ -52,7 +52,8 @@ void guard_listen(struct guard *guard) {
     if (guard->listens || guard_is_orphan(guard))
         return;
     setsid();
-    guard->listens = guard->shared->ear_wanted = true;
+    guard->listens = true;
+    guard->shared->ear_wanted = true;
     wake_front(guard);
 }
 

@@ -44,7 +44,7 @@ mv "$1.new" "$1"
 IN
     supervised "$VLOCK_BIN" run -t 10m --on-lost "exec:sh show.sh hook" "$K" -- \
         sh -c 'sh show.sh cmd; setsid sh show.sh deep & sleep 300'
-    until_true 30 test -e cmd
+    until_true 30 test -e cmd || { cat err; plight "$FRONT"; return 1; }
     until_true 30 test -e deep
     ls -l "/proc/$(guard_of "$FRONT")/fd" | grep "locks/$K" # where there is something to inherit
     gives 0 break --yes "$K"
