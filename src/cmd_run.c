@@ -328,12 +328,11 @@ int cmd_run(const struct options *options, const struct child_found *found) {
     static struct tree of_guard;
     static struct estate estate;
     const struct guard_told *told = NULL;
-    const struct guard_job job = {.work = guard_work_of,
-                                  .arg = &run,
-                                  .on_signal = ending_on_signal,
-                                  .signal_arg = &run.take.ending,
-                                  .title = &found->title,
-                                  .keeps = true};
+    struct guard_job job = {.work = guard_work_of,
+                            .arg = &run,
+                            .on_signal = ending_on_signal,
+                            .signal_arg = &run.take.ending,
+                            .title = &found->title};
     struct trouble why = {0};
     enum outcome outcome;
 
@@ -344,6 +343,7 @@ int cmd_run(const struct options *options, const struct child_found *found) {
         outcome = settle(&run, &why);
     if (outcome == DONE) {
         note_estate(&estate, &run);
+        job.keeps = store_shows_life(run.ctx.store);
         outcome = guard_run(&run.ctx.loop, &job, &told, &why);
     }
     if (outcome != DONE)

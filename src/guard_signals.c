@@ -78,14 +78,20 @@ static void gather(struct guard *guard) {
             add(&guard->heard[note.signo], note.sender, note.at_ms);
 }
 
+static bool in_group_of(pid_t pid, pid_t command) {
+    pid_t group = getpgid(command);
+
+    return group >= 0 && group == getpgid(pid);
+}
+
 /* kill(2) holds the kernel's list of processes while it goes through a group, and FRONT may have
  * been quicker than its end: a call that changes that list waits for it. A sender that signals one
  * process after the other (a service manager) is given a few milliseconds. The ear may be slower
  * than we: what is pending there will be noted. */
-static bool ear_has(struct guard *guard, const struct note *note) {
+static bool ear_has(struct guard *guard, const struct note *note, pid_t command) {
     const struct shared *shared = guard->shared;
 
-    if (shared->ear <= 0)
+    if (shared->ear <= 0 || !in_group_of(shared->ear, command))
         return false;
     setpgid(0, 0); /* refused to a process that leads a session, but not before that */
     for (int looks = 0; looks < EAR_LOOKS; looks++) {
@@ -103,12 +109,6 @@ static bool ear_has(struct guard *guard, const struct note *note) {
     return false;
 }
 
-static bool in_group_of(pid_t pid, pid_t command) {
-    pid_t group = getpgid(command);
-
-    return group >= 0 && group == getpgid(pid);
-}
-
 /* The table at the head of this file. */
 static bool command_has(struct guard *guard, const struct note *note, pid_t command) {
     if (!in_group_of(guard->front, command))
@@ -121,7 +121,7 @@ static bool command_has(struct guard *guard, const struct note *note, pid_t comm
             add(&guard->unheard[note->signo], note->sender, clock_now_ms());
         return false;
     }
-    if (!ear_has(guard, note))
+    if (!ear_has(guard, note, command))
         return false;
     add(&guard->hushed[note->signo], note->sender, clock_now_ms());
     return true;

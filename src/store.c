@@ -42,6 +42,10 @@ unsigned store_forked(struct store *store, int kept[STORE_KEEPS]) {
     return store->kind->forked(store, kept);
 }
 
+bool store_shows_life(const struct store *store) {
+    return store->kind->shows_life;
+}
+
 void store_share(struct store *store, store_sharer *share, void *arg) {
     store->share = share;
     store->share_arg = arg;

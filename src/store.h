@@ -132,7 +132,7 @@ struct answer {
 };
 
 struct store_kind {
-    const char *name;
+    bool shows_life; /* by a descriptor: store_share() */
     /* Opens without talking to anybody yet: *out is set on DONE only. */
     enum outcome (*open)(const struct address *, const struct access *, struct loop *,
                          struct store **out, struct trouble *why);
@@ -195,9 +195,12 @@ enum outcome store_watch(struct store *store, const struct request *request, int
  * closed. */
 unsigned store_forked(struct store *store, int kept[STORE_KEEPS]);
 
-/* What shows that the holder lives (`alive`) must not end before that of another process has ended,
- * too: each descriptor of it is given to `share`. One that cannot be shared shows nothing: the
- * lease then ends by time. */
+/* True if a descriptor shows that the holder lives (`alive`), and store_share() has an effect. */
+bool store_shows_life(const struct store *store);
+
+/* What shows that the holder lives must not end before another process has ended, too: each such
+ * descriptor is given to `share`. One that cannot be shared shows nothing: the lease then ends by
+ * time. */
 void store_share(struct store *store, store_sharer *share, void *arg);
 
 void store_close(struct store *store);

@@ -247,7 +247,7 @@ static enum outcome open_store(const struct address *address, const struct acces
 }
 
 const struct store_kind store_local = {
-    .name = "local",
+    .shows_life = true,
     .open = open_store,
     .ask = ask,
     .await = local_await,

@@ -230,7 +230,6 @@ static enum outcome valkey_open(const struct address *address, const struct acce
 }
 
 const struct store_kind store_valkey = {
-    .name = "valkey",
     .open = valkey_open,
     .ask = valkey_ask,
     .hasten = valkey_hasten,

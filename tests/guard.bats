@@ -5,6 +5,8 @@ load helpers
 load queues
 load trees
 
+# bats file_tags=asan
+
 setup_file() { start_store local; }
 
 # Who holds `witness` is CMD's family; next runs when it gets the lock: was the family dead?

@@ -8,6 +8,8 @@ load queues
 load trees
 load terminal
 
+# bats file_tags=asan
+
 BATS_TEST_NAME_PREFIX="$(store_of_this_file): "
 export BATS_TEST_NAME_PREFIX
 
