@@ -9,7 +9,7 @@ load trees
 
 setup_file() { start_store local; }
 
-# Who holds `witness` is CMD's family; next runs when it gets the lock: was the family dead?
+# The next one looks, as it gets the lock, whether the family is dead.
 @test "a guard that is killed while it is stopped past its lease frees no lock before its tree is dead" {
     for _ in 1 2 3; do
         grow -t 1s -- "${ALL_KINDS[@]}"
