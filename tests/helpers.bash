@@ -12,7 +12,9 @@
 bats_require_minimum_version 1.5.0
 
 TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-400}
+export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-1200}
+# shellcheck source=processes.sh
+. "$TESTS/processes.sh"
 VLOCK_BIN=$(realpath -m "${VLOCK_BIN:-$TESTS/../build/dev/vlock}")
 export VLOCK_BIN
 
@@ -30,10 +32,11 @@ clean_environment() {
 }
 clean_environment
 
-# A name of its own for each test, and the store of the file if it has one.
+# A name of its own for each test, a mark for its processes, and the store of the file if it has one.
 setup() {
     clean_environment
     cd "$BATS_TEST_TMPDIR" || return 1
+    export TEST_MARK=${TEST_MARK:-$BATS_SUITE_TMPDIR}.$BATS_TEST_NUMBER
     export K=test-$BATS_TEST_NUMBER
     if [ -n "${STORE_URL-}" ]; then
         export VLOCK_URL=$STORE_URL
@@ -41,15 +44,29 @@ setup() {
     fi
 }
 
+# A test that failed leaves nothing running, stopped or frozen; of one that passed nothing is left, or
+# one.sh says so. A teardown() of a suite's own ends with this.
+end_processes() {
+    [ -z "${BATS_TEST_COMPLETED-}" ] || return 0
+    export -n TEST_MARK
+    cd /
+    end_marked "$TEST_MARK" "$BATS_TEST_TMPDIR"
+}
+teardown() { end_processes; }
+
+# rounds FEW MANY: how often something is tried that goes wrong only now and then: FEW times by
+# default, MANY with run.sh --all.
+rounds() { if [ -n "${VLOCK_TEST_FULL-}" ]; then echo "$2"; else echo "$1"; fi; }
+
 # --- running ---------------------------------------------------------------------------------
 
 # Runs a command as bats' `run` does: $status, $output (stdout), $stderr; shown if the test fails.
 # A command that hangs ends with 124 (or 137).
 observe() {
-    run --separate-stderr timeout -k 5 150 "$@"
+    run --separate-stderr timeout -k 5 300 "$@"
     printf '$ %s\nstatus %s\n' "$*" "$status"
-    printf '%s\n' "${output:-(nothing)}" | sed 's/^/stdout: /'
-    printf '%s\n' "${stderr:-(nothing)}" | sed 's/^/stderr: /'
+    printf 'stdout: %s\n' "${output//$'\n'/$'\n'stdout: }"
+    printf 'stderr: %s\n' "${stderr//$'\n'/$'\n'stderr: }"
 }
 
 vlock() { observe "$VLOCK_BIN" "$@"; }
@@ -89,13 +106,14 @@ hides() {
 prints() { [ "$output" = "$1" ] || { echo "wanted stdout: $1"; return 1; }; }
 
 # until_true SECONDS CMD...: waits until CMD succeeds. SECONDS is more than enough on a machine with
-# nothing else to do, and a bound against hanging alone: a slow machine is given five times that.
+# nothing else to do, and a bound against hanging alone: a slow machine is given ten times that.
 until_true() {
-    local last=$((SECONDS + 5 * $1))
+    local last=$((SECONDS + 10 * $1)) looks=0
     shift
     until "$@"; do
         ((SECONDS <= last)) || { echo "never came true: $*"; return 1; }
-        sleep 0.02
+        # What takes long is looked at less often: here others are at work, too.
+        if ((looks++ < 50)); then sleep 0.02; else sleep 0.1; fi
     done
 }
 
@@ -117,6 +135,9 @@ sits_waiting() {
 }
 
 is_over() { ! kill -0 "$1" 2>/dev/null; }
+
+# is_no_more PID: it has ended, whether its parent (init) has noticed or not.
+is_no_more() { ! [ -e "/proc/$1" ] || grep -qs '^State:.*Z' "/proc/$1/status"; }
 
 # state_is PID LETTERS: the process is in one of these states, as ps shows them
 state_is() { grep -qs "^State:.[$2]" "/proc/$1/status"; }

@@ -179,12 +179,15 @@ PY
 }
 
 @test "8 clients, half of them redis-py, increment one counter and lose nothing" {
+    export TIMES
+    TIMES=$(rounds 8 25)
     echo 0 >counter
     cat >increment.sh <<'SH'
 read -r n <counter; echo $((n + 1)) >counter
 SH
     cat "$BATS_FILE_TMPDIR/prelude.py" - >increment.py <<'PY'
-for i in range(25):
+import os
+for i in range(int(os.environ["TIMES"])):
     with lock(timeout=600, sleep=0.001):
         n = int(open("counter").read())
         open("counter", "w").write(f"{n + 1}\n")
@@ -194,12 +197,13 @@ PY
     for _ in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"
         pids+=($!)
-        background bash -c 'for i in {1..25}; do "$VLOCK_BIN" run "$K" sh increment.sh || exit; done'
+        background bash -c 'for ((i = 0; i < TIMES; i++)); do
+            "$VLOCK_BIN" run "$K" sh increment.sh || exit; done'
         pids+=($!)
     done
     for pid in "${pids[@]}"; do
         until_true 60 is_over "$pid"
         ends 0 "$pid"
     done
-    [ "$(<counter)" = 200 ]
+    [ "$(<counter)" = $((8 * TIMES)) ]
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The queue's protocol, as a model that spin has explored: tests/model/queue.pml. What it does not
 # find is worth as much as the mutants that it does find. Needs no build of vlock.
+# bats file_tags=once,whole
 
 setup_file() {
     command -v spin >/dev/null || skip "there is no spin here"

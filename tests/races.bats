@@ -50,30 +50,30 @@ answers_or_leaves() {
     nothing_left
 }
 
-@test "a release while -w runs out, 25 times: the lock is the waiter's, or free" {
-    had=0 had_not=0
-    for n in {0..24}; do
+@test "a release while -w runs out: the lock is the waiter's, or free" {
+    had=0 had_not=0 times=$(rounds 8 25)
+    for ((n = 0; n < times; n++)); do
         take -t 10m "$K"
         background "$VLOCK_BIN" -q acquire -w 200ms -t 10m "$K"
         waiter=$!
         until_true 10 here_or_over "$waiter"
-        for_a_while $((150 + n * 2))
+        for_a_while $((150 + n * 50 / times))
         "$VLOCK_BIN" release --token "$TOKEN" "$K"
         answers_or_leaves 75 "$waiter"
     done
     echo "had it $had times, had it not $had_not times"
 }
 
-@test "a release and SIGTERM at once, 60 times: the lock is the waiter's, or free" {
-    had=0 had_not=0
-    for n in {0..59}; do
+@test "a release and SIGTERM at once: the lock is the waiter's, or free" {
+    had=0 had_not=0 times=$(rounds 12 60)
+    for ((n = 0; n < times; n++)); do
         take -t 10m "$K"
         background "$VLOCK_BIN" -q acquire -t 10m "$K"
         waiter=$!
         until_true 10 wait_for_it "$K" 1
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
         releaser=$!
-        for_a_while $((n / 6))
+        for_a_while $((n * 10 / times))
         kill -TERM "$waiter" 2>/dev/null || true
         wait "$releaser"
         answers_or_leaves 143 "$waiter"
@@ -81,15 +81,16 @@ answers_or_leaves() {
     echo "had it $had times, had it not $had_not times"
 }
 
-@test "a release and SIGTERM to the first at once, 40 times: the second gets it" {
-    for n in {0..39}; do
+@test "a release and SIGTERM to the first at once: the second gets it" {
+    times=$(rounds 8 40)
+    for ((n = 0; n < times; n++)); do
         rm -f served
         take -t 10m "$K"
         stand 1
         stand 2
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
         releaser=$!
-        for_a_while $((n / 4))
+        for_a_while $((n * 10 / times))
         kill -TERM "${WAITER[1]}" 2>/dev/null || true
         wait "$releaser"
         ends 0 "${WAITER[2]}"
@@ -99,15 +100,16 @@ answers_or_leaves() {
     done
 }
 
-@test "SIGKILL to the first at the instant of its grant, 20 times: the second gets it" {
-    for n in {0..19}; do
+@test "SIGKILL to the first at the instant of its grant: the second gets it" {
+    times=$(rounds 6 20)
+    for ((n = 0; n < times; n++)); do
         rm -f served
         take -t 10m "$K"
         stand 1 -t 500ms
         stand 2
         "$VLOCK_BIN" release --token "$TOKEN" "$K" 3>&- &
         releaser=$!
-        for_a_while $((n / 3))
+        for_a_while $((n * 7 / times))
         kill -KILL "${WAITER[1]}" 2>/dev/null || true
         wait "$releaser"
         ends 0 "${WAITER[2]}"
@@ -456,11 +458,12 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
 
 @test "the server freezes at any instant of a wait that ends: no place is left that delays" {
     own_server
-    for n in {0..19}; do
+    times=$(rounds 7 20)
+    for ((n = 0; n < times; n++)); do
         foreign_holds
         background "$VLOCK_BIN" -q acquire -w 250ms -t 10m "$K"
         waiter=$!
-        for_a_while $((n * 3))
+        for_a_while $((n * 60 / times))
         kill -STOP "$SERVER_PID"
         until_true 30 is_over "$waiter"
         kill -CONT "$SERVER_PID"
@@ -669,12 +672,14 @@ lacks() {
 
 # --- in mixed company ------------------------------------------------------------------------
 
-@test "4 redis-py and 4 vlock clients, 50 increments each: none is lost, nobody starves" {
+@test "4 redis-py and 4 vlock clients increment: none is lost, nobody starves" {
+    export TIMES
+    TIMES=$(rounds 15 50)
     echo 0 >counter
     cat >increment.py <<'PY'
-import sys, redis
+import os, sys, redis
 r = redis.Redis(unix_socket_path=sys.argv[1])
-for i in range(50):
+for i in range(int(os.environ["TIMES"])):
     with r.lock(sys.argv[2], timeout=600, sleep=0.005):
         n = int(open("counter").read())
         open("counter", "w").write(f"{n + 1}\n")
@@ -685,7 +690,7 @@ PY
     for n in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"
         pids+=($!)
-        background bash -c 'for i in {1..50}; do
+        background bash -c 'for ((i = 0; i < TIMES; i++)); do
             "$VLOCK_BIN" run "$K" sh increment.sh || exit; done'
         pids+=($!)
     done
@@ -693,7 +698,7 @@ PY
         until_true 100 is_over "$pid"
         ends 0 "$pid"
     done
-    [ "$(<counter)" = 400 ] || { cat counter && return 1; }
+    [ "$(<counter)" = $((8 * TIMES)) ] || { cat counter && return 1; }
 }
 
 @test "redis-py gets the lock while vlocks always wait for it, and they get it back" {

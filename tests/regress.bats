@@ -431,7 +431,7 @@ PY
     gives 0 acquire -t 60s --token-file f "$K"
     span=$(((${EPOCHREALTIME/./} - begun) * 12 / 10))
     gives 0 release --token-file f "$K"
-    for _ in {1..30}; do
+    for ((n = $(rounds 10 30); n > 0; n--)); do
         observe "$PYTHON" term.py $span "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
         [ "$status" -eq 0 ]
         case $output in

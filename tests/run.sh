@@ -1,16 +1,42 @@
 #!/bin/sh
-# run.sh [FILE...]: installs what building and testing need, builds release and asan, runs every
-# unit test and every tests/*.bats against each, and ends with a line that counts them.
-# FILE: only these, `run.bats` or `unit_text_test` for example.
+# run.sh [--all | FILE...]: installs what building and testing need, builds, tests, and ends with a
+# line that counts.
+#   (nothing)  Every behaviour once, on the release build: all unit tests and all tests/*.bats, those
+#              that exist for several stores (FILE@STORE.bats) on this machine's own and on Valkey;
+#              and under the sanitizers (asan) the unit tests and what is tagged for that.
+#   --all      Everything: both builds, every store, all rounds, the long races, the model at full
+#              depth, the soak.
+#   FILE...    Only these, `run.bats` or `unit_text_test` for example, as --all runs them.
+#
+# What a test is, it says by a tag of bats: a line `# bats test_tags=asan,long` above it, or
+# `# bats file_tags=...` at the head of its file for all that follow. This is the one place that
+# says what the tags mean:
+#   all    only with --all (or when its file is named)
+#   asan   by default under the sanitizers as well (with --all every test is)
+#   once   does not depend on the build: run on the last one only (which clang-tidy can read)
+#   long   has long waits: begun first, and in a job of its own
+#   whole  the tests of this file stay together in one job: what they share is expensive
+# Without a tag: on release by default, on both builds with --all. How often a race is tried:
+# rounds() in helpers.bash and in unit/check.h.
+#
 #   VLOCK_TEST_BUILDS  the presets to test, default "release asan"
-#   VLOCK_TEST_JOBS    how many files at a time, default two for each processor: most tests wait
-#   VLOCK_TEST_LIMIT   seconds for everything after the installation, default 1620
+#   VLOCK_TEST_JOBS    how many jobs at a time, default four for each processor: most tests wait
+#   VLOCK_TEST_LIMIT   seconds for everything after the installation, default 4800, --all: 14400.
+#                      A bound against hanging, as are those of one.sh: what could not be run by
+#                      then is named, and has failed.
 # May be run again and again, from anywhere, as root or with sudo; where nothing is missing,
-# without a network. The output of each file stays in build/tests/BUILD/FILE.tap.
+# without a network. The output of each job stays in build/tests/BUILD/FILE.JOB.tap, and how long
+# each took in build/tests/times.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../packaging/lib.sh"
+. "$here/processes.sh"
 cd "$here/.."
+
+full=
+[ $# -eq 0 ] || full=yes
+[ "${1-}" != --all ] || shift
+case ${1-} in -*) die "usage: run.sh [--all | FILE...]" ;; esac
 
 need gcc libc6-dev make cmake pkg-config libssl-dev \
     bats shellcheck clang bash zsh fish mandoc jq openssl procps python3 python3-redis util-linux \
@@ -25,46 +51,34 @@ results=$PWD/build/tests
 rm -rf "$results"
 mkdir -p "$results"
 
-# Every process of the tests carries this mark in its environment, wherever it went. (Its name
-# does not begin with VLOCK_: those the tests take out of the environment.)
-TEST_RUN_MARK=$$.$(date +%s)
-marked() {
-    grep -lzx "TEST_RUN_MARK=$TEST_RUN_MARK" /proc/[0-9]*/environ 2>/dev/null |
-        sed 's|/proc/\([0-9]*\)/.*|\1|'
-}
-
-# Whatever the tests left running ends here, however they ended.
-sweep() {
-    for signal in TERM TERM TERM KILL KILL KILL; do
-        left=$(marked) || :
-        [ -n "$left" ] || return 0
-        # shellcheck disable=SC2086 # a list of pids
-        kill -s $signal $left 2>/dev/null || :
-        sleep 0.5
-    done
-}
-
 # For temporary files and for what the sanitizers find: a short name, for the sake of sockets,
 # without blanks, which the sanitizers' options cannot hold, and open to every user that a test
 # may become.
 temporary=$(mktemp -d /tmp/vlock-test.XXXXXX)
 mkdir "$temporary/found"
 chmod 1777 "$temporary" "$temporary/found"
-trap 'sweep; rm -rf "$temporary"' EXIT
+mark=$$.$(date +%s)
+trap 'end_marked "$mark" "$temporary"; rm -rf "$temporary"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# fail TEXT: one more that has failed
+fail() {
+    failed=$((failed + 1))
+    say "FAILED  $1"
+}
 
 # step NAME COMMAND...: counts like a test, and shows its output only when it fails.
 step() {
     name=$1
     shift
+    begun=$(date +%s)
     if "$@" >"$results/step.log" 2>&1; then
         passed=$((passed + 1))
-        say "ok      $name"
+        say "ok      $name, $(($(date +%s) - begun)) s"
     else
-        failed=$((failed + 1))
-        say "FAILED  $name"
+        fail "$name"
         cat "$results/step.log"
         return 1
     fi
@@ -90,92 +104,121 @@ asked() {
     return 1
 }
 
-# The files for one build, each as weight, build and path with tabs between. The style of the
-# source, the model and the suite itself are the same for each build: the last and the first one;
-# the second kind of server is for the first one.
-files() {
+# on_this_build FILE BUILD: what the names of the files decide. One that exists for several stores
+# is run by default on the machine's own and on one server. With --all the second kind of server is
+# for the first build; so is what the sanitizers see in another file's variant as well, and what
+# surrounds a command, or its terminal, which is the same whatever the store.
+on_this_build() {
+    case ${1##*/} in
+        *@valkey.bats) [ -n "$full" ] || return 0 ;;
+        *@*) [ -n "$full" ] || return 1 ;;
+    esac
+    case ${1##*/} in
+        *@redis.bats) [ "$2" = "${builds%% *}" ] ;;
+        counters@valkey-tls.bats | counters@valkey.bats | surroundings@* | terminal@*)
+            [ "$2" != asan ]
+            ;;
+    esac
+}
+
+# tests FILE BUILD: the tests of a .bats file that are to be run on this build, one a line: its
+# tags, a tab, its name.
+tests() {
+    last=
+    [ "$2" != "${builds##* }" ] || last=yes
+    awk -v full="$full" -v asan="$([ "$2" = asan ] && echo yes)" -v last="$last" '
+        sub(/^# bats file_tags=/, "") { file = $0; next }
+        sub(/^# bats test_tags=/, "") { own = $0; next }
+        /^@test / {
+            tags = "," file "," own ","
+            own = ""
+            sub(/^@test +["\047]/, "")
+            sub(/["\047] +{.*$/, "")
+            if (tags ~ /,once,/ ? !last : asan && !full && tags !~ /,asan,/) next
+            if (tags ~ /,all,/ && !full) next
+            print tags "\t" $0
+        }' "$1"
+}
+
+# Jobs are about that many tests each.
+PART=12
+
+# jobs FILE BUILD: divides the tests of a .bats file into jobs; for each a line: when it is begun (3:
+# first), BUILD, FILE, the job, how many tests it has. Which those are stays in a file FILE.JOB.filter,
+# a pattern for bats -f, in which a dot stands for whatever is no letter and no digit.
+jobs() {
+    tests "$1" "$2" | awk -F '\t' -v build="$2" -v file="$1" -v most="$PART" \
+        -v filter="$results/$2/${1##*/}" '
+        function put(job, name) {
+            gsub(/[^A-Za-z0-9]/, ".", name)
+            pattern[job] = pattern[job] (count[job]++ ? "|" : "") name
+        }
+        $1 ~ /,whole,/ { whole = 1 }
+        $1 ~ /,long,/ { long = 1 }
+        $1 ~ /,long,/ && !whole { put(++alone, $2); next }
+        { plain[++n] = $2 }
+        END {
+            parts = whole ? 1 : int((n + most - 1) / most)
+            for (i = 1; i <= n; i++) put(alone + 1 + i % parts, plain[i])
+            for (job = 1; job in count; job++) {
+                first = job <= alone || whole ? 3 : build == "asan" ? 2 : 1
+                printf "%d\t%s\t%s\t%d\t%d\n", first, build, file, job, count[job]
+                printf "^(%s)$", pattern[job] >(filter "." job ".filter")
+            }
+        }'
+}
+
+# all_jobs BUILD [FILE...]: of everything, or of these files.
+all_jobs() {
     build=$1
     shift
     for file in "$PWD/build/$build/tests/unit"/unit_* "$here"/*.bats; do
-        case ${file##*/} in
-            # clang-tidy reads its compile commands, and knows nothing of musl's
-            style.bats)
-                [ "$build" = "${builds##* }" ] || continue
-                ;;
-            model.bats | suite.bats | *@redis.bats)
-                [ "$build" = "${builds%% *}" ] || continue
-                ;;
-            # the sanitizers find nothing in it that contract@valkey-tls has not, and slow it down
-            # what surrounds a command, or its terminal, is the same whatever the store
-            counters@valkey-tls.bats | counters@valkey.bats | surroundings@* | terminal@*)
-                [ "$build" != asan ] || continue
-                ;;
-            *.bats) ;;
-            *) [ -x "$file" ] || continue ;;
+        asked "$file" "$@" || continue
+        case $file in
+            *.bats) ! on_this_build "$file" "$build" || jobs "$file" "$build" ;;
+            *) [ ! -x "$file" ] || printf '2\t%s\t%s\t0\t1\n' "$build" "$file" ;;
         esac
-        if asked "$file" "$@"; then
-            printf '%s\t%s\t%s\n' "$(weight "$file" "$build")" "$build" "$file"
-        fi
     done
 }
 
-# weight FILE BUILD: roughly how long it takes: its size, but there are some that take longer.
-weight() {
-    size=$(wc -c <"$1")
-    case ${1##*/} in
-        unit_*) size=10000 ;;
-        faults.bats) size=90000 ;;
-        surroundings* | model.bats | style.bats) size=50000 ;;
-        counters* | terminal* | races* | wakeup* | keepalive*) size=40000 ;;
-    esac
-    [ "$2" != asan ] || size=$((size * 2))
-    say "$size"
-}
-
-export VLOCK_TEST_DEADLINE=$(($(date +%s) + ${VLOCK_TEST_LIMIT:-1620}))
+limit=${VLOCK_TEST_LIMIT:-$([ -n "$full" ] && echo 14400 || echo 4800)}
+export VLOCK_TEST_DEADLINE=$(($(date +%s) + limit)) VLOCK_TEST_FULL="$full"
 builds=${VLOCK_TEST_BUILDS:-release asan}
-[ $# -gt 0 ] || step "clang builds it without a warning" build_with_clang || :
-: >"$results/files"
+[ $# -gt 0 ] || [ -z "$full" ] || step "clang builds it without a warning" build_with_clang || :
+: >"$results/jobs"
 for build in $builds; do
     step "gcc builds $build without a warning" build "$build" || continue
     mkdir "$results/$build"
-    files "$build" "$@" >>"$results/files"
+    all_jobs "$build" "$@" >>"$results/jobs"
 done
 
-# The files of all builds together, long ones first, which leaves no processor idle before the
-# end. In the background, so that a signal is acted on at once; which would have the tests ignore
-# SIGINT and SIGQUIT.
-sort -s -rn "$results/files" | cut -f 2,3 | tr '\t' '\n' |
-    env --default-signal VLOCK_TEST_BUILT="$PWD/build" TEST_RUN_MARK="$TEST_RUN_MARK" \
-        VLOCK_TEST_FINDINGS="$temporary/found" TMPDIR="$temporary" \
-        xargs -d '\n' -r -n 2 -P "${VLOCK_TEST_JOBS:-$((2 * $(nproc)))}" \
+# In the background, so that a signal is acted on at once; which would have the tests ignore SIGINT
+# and SIGQUIT.
+sort -s -rn "$results/jobs" | cut -f 2- | tr '\t' '\n' |
+    env --default-signal VLOCK_TEST_BUILT="$PWD/build" TEST_MARK="$mark" \
+        VLOCK_TEST_TEMPORARY="$temporary" \
+        xargs -d '\n' -r -n 4 -P "${VLOCK_TEST_JOBS:-$((4 * $(nproc)))}" \
         sh "$here/one.sh" "$results" &
 wait $! || :
-# What was killed in the last moment may take a while to be gone.
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-    left=$(marked) || :
-    [ -n "$left" ] || break
-    sleep 1
-done
-if [ -n "$left" ]; then
-    failed=$((failed + 1))
-    say "FAILED  the tests left these processes behind:"
-    # shellcheck disable=SC2086 # a list of pids
-    ps -o pid,ppid,stat,args $left || :
-    sweep
-fi
-# A file without a count was never finished, whatever ended it: that is no success.
+
+# A job without a count was never begun or never finished: that is no success.
 tab=$(printf '\t')
-while IFS=$tab read -r _ build file; do
-    count=$results/$build/${file##*/}.count
-    if [ -f "$count" ]; then
-        read -r ok not_ok skip <"$count"
+late=
+while IFS=$tab read -r _ build file job tests; do
+    name=$build/${file##*/}
+    if [ -f "$results/$name.$job.count" ]; then
+        read -r ok not_ok skip <"$results/$name.$job.count"
         passed=$((passed + ok)) failed=$((failed + not_ok)) skipped=$((skipped + skip))
     else
-        failed=$((failed + 1))
-        say "FAILED  $build/${file##*/} was not finished"
+        failed=$((failed + tests))
+        late="$late$name ($tests)
+"
     fi
-done <"$results/files"
+done <"$results/jobs"
+if [ -n "$late" ]; then
+    say "FAILED  not run, as the $limit s were over or the run was stopped (so many tests of each):"
+    printf '%s' "$late" | sed 's/^/    /'
+fi
 
 say ''
 if [ $skipped -gt 0 ]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The soak (soak.sh) in short: vlocks killed, connections cut, a server frozen and started again.
 # Minutes of it: `sh tests/soak.sh 600`.
+# bats file_tags=all,long
 
 load helpers
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
-# How the source looks, by tools of a pinned version. Needs a build: clang-tidy reads its
-# compile commands, from beside the binary under test.
+# How the source looks, by tools of a pinned version. Needs a build without musl: clang-tidy
+# reads its compile commands, from beside the binary under test.
+# bats file_tags=once
 
 setup() {
     cd "$BATS_TEST_DIRNAME/.." || return

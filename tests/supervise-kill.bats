@@ -45,7 +45,7 @@ has_failed() {
 }
 
 @test "SIGKILL of vlock at any instant leaves neither a process nor a lock" {
-    for delay in {0..60..3}; do
+    for ((delay = 0; delay <= 60; delay += $(rounds 12 3))); do
         supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c "$DEAF_PAIR"
         pause_ms "$delay"
         kill -KILL "$FRONT"
@@ -56,7 +56,7 @@ has_failed() {
 }
 
 @test "SIGKILL of vlock as soon as it has the lock" {
-    for _ in {1..5}; do
+    for ((n = $(rounds 2 5); n > 0; n--)); do
         supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c "$DEAF_PAIR"
         until is_held "$K"; do :; done
         kill -KILL "$FRONT"
@@ -68,7 +68,7 @@ has_failed() {
 
 # CMD's father is the guard, whose father is the vlock that was started.
 @test "SIGKILL of vlock by CMD itself, which is its first deed" {
-    for _ in {1..5}; do
+    for ((n = $(rounds 2 5); n > 0; n--)); do
         supervised "$VLOCK_BIN" run -t 10m "$K" -- \
             sh -c 'kill -KILL "$(ps -o ppid= -p $PPID)"; setsid sleep 300 & sleep 300'
         until_true 30 nothing_left
@@ -78,7 +78,7 @@ has_failed() {
 }
 
 @test "SIGKILL of vlock while CMD ends by itself" {
-    for delay in {0..30..3}; do
+    for ((delay = 0; delay <= 30; delay += $(rounds 10 3))); do
         rm -f there
         supervised "$VLOCK_BIN" run -t 10m "$K" -- \
             sh -c 'setsid sleep 300 & : >there; sleep "$1"; exit 5' sh "0.0$((delay / 10 + 1))"
@@ -137,7 +137,7 @@ has_failed() {
 }
 
 @test "SIGKILL of the guard at any instant leaves neither a process nor a lock" {
-    for delay in {0..40..4}; do
+    for ((delay = 0; delay <= 40; delay += $(rounds 10 4))); do
         supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c "$DEAF_PAIR"
         until_true 30 is_guarded "$FRONT"
         pause_ms "$delay"

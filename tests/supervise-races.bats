@@ -15,7 +15,7 @@ setup_file() { start_store "$(store_of_this_file)"; }
 # of it is left, and the next one gets the lock.
 killed_in_turn() {
     local delay victims
-    for delay in 000 001 002 004 008 016; do
+    for delay in $(rounds "000 004 016" "000 001 002 004 008 016"); do
         take -t 10m "$K"
         supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'setsid sleep 300 & sleep 300'
         until_true 30 wait_for_it "$K" 1
@@ -124,7 +124,7 @@ stayed_small() { [ ! -e outgrown ] || { echo "after $DELAY ms" && ((DELAY > 1000
 
 @test "a large family is stopped, all of it" {
     supervised "$VLOCK_BIN" run -t 10m --kill-after 200ms "$K" -- sh -c 'trap "" TERM
-        for i in $(seq 700); do sleep 300 & done; : >there; sleep 300'
+        for i in $(seq "$1"); do sleep 300 & done; : >there; sleep 300' sh "$(rounds 300 700)"
     until_true 60 test -e there
     next_in_line
     gives 0 break --yes "$K"

@@ -15,6 +15,7 @@ teardown() {
     [ -n "${BATS_TEST_COMPLETED-}" ] || show_terminal
     close_terminal
     [ -z "${SHARED-}" ] || rm -rf "$SHARED"
+    end_processes
 }
 
 # shell TEXT: as bash -c runs it, all signals as usual; ./locked CMD and ./bare CMD are there

@@ -13,6 +13,7 @@ setup_file() { start_store "$(store_of_this_file)"; }
 teardown() {
     [ -n "${BATS_TEST_COMPLETED-}" ] || show_terminal
     close_terminal
+    end_processes
 }
 
 # --- keys that end -----------------------------------------------------------------------------
@@ -47,7 +48,7 @@ teardown() {
 
 @test "Ctrl-C is heard at every moment of vlock's start" {
     python -c '' # finds $PYTHON
-    observe "$PYTHON" "$TESTS/tools/interrupt.py" 100 "$VLOCK_BIN" run "$K" -- sleep 10
+    observe "$PYTHON" "$TESTS/tools/interrupt.py" "$(rounds 25 100)" "$VLOCK_BIN" run "$K" -- sleep 10
     [ "$status" -eq 0 ]
     until_true 10 is_free "$K"
 }

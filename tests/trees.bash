@@ -84,4 +84,7 @@ fell() {
         [ ! -s "$pid" ] || ! [ "/proc/$(<"$pid")/cwd" -ef . ] || kill -KILL "$(<"$pid")" || :
     done
 }
-teardown() { fell; }
+teardown() {
+    fell
+    end_processes
+}

@@ -319,7 +319,8 @@ cut_and_del() { printf 'MULTI\nCLIENT KILL TYPE pubsub\nDEL %s\nEXEC\n' "$K" | c
 cut_and_release() { cut_all && gives 0 release --token "$TOKEN" "$K"; }
 
 @test "the lock becomes free while all connections are broken: those who wait keep their order" {
-    for becomes_free in cut_and_del cut_and_release cut_and_del cut_and_release cut_and_del; do
+    for becomes_free in $(rounds "cut_and_del cut_and_release" \
+        "cut_and_del cut_and_release cut_and_del cut_and_release cut_and_del"); do
         take -t 10m "$K"
         for label in {1..6}; do stand "$label"; done
         "$becomes_free" >/dev/null
