@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static int check_count, check_failed;
 
@@ -36,6 +37,12 @@ __attribute__((format(printf, 2, 3))) static inline bool check(bool holds, const
 static inline void check_skip(const char *sentence, const char *reason) {
     printf("ok %d - %s # SKIP %s\n", ++check_count, sentence, reason);
     fflush(stdout);
+}
+
+/* How often something is tried that goes wrong only now and then: `few` times by default, `many`
+ * with run.sh --all. */
+static inline unsigned rounds(unsigned few, unsigned many) {
+    return getenv("VLOCK_TEST_FULL") ? many : few;
 }
 
 /* Prints the plan; the exit status of the test. */

@@ -100,14 +100,15 @@ static void act(bool (*body)(struct local *)) {
     _exit(body(&local) ? 0 : 1);
 }
 
-/* Runs `body` in a child for each of its stops, killed there, beside `count` others. */
+/* Runs `body` in a child for each of its stops (by default for every third, before a call or after
+ * it), killed there, beside `count` others. */
 static void test_kills(const char *sentence, bool (*body)(struct local *), int count,
                        int64_t ticket) {
     struct world world;
     bool killed = true, well = true;
-    int stops = 0, status = 0;
+    int stops = 1, status = 0;
 
-    while (killed && well && ++stops < STOPS_MAX) {
+    for (; killed && well && stops < STOPS_MAX; stops += (int)rounds(3, 1)) {
         pid_t child;
 
         world_begin(&world, count, ticket);
