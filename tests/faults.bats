@@ -429,6 +429,7 @@ nobody_waits() { [ "$(cli zcard "{$K}:vlock:queue")" = 0 ]; }
 }
 
 # --- servers that are none -------------------------------------------------------------------
+# bats file_tags=asan
 
 # meets STATUS STEP...: acquire, release, owned and run on a scripted server all end with STATUS
 # in bounded time, show neither password nor token, and take or start nothing. What is an answer

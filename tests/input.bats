@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # What people type: names, durations, URLs, options, variables, and the hints for slips.
+# bats file_tags=asan
 
 load helpers
 

@@ -288,6 +288,7 @@ time.sleep(600)' "$PORT"
 has_no_room() { cli_raw ping 2>&1 | grep -q 'max number of clients'; }
 
 # --- addresses -------------------------------------------------------------------------------
+# bats file_tags=asan
 
 @test "IPv6, in brackets, and a name that has both" {
     ip -6 addr show dev lo 2>/dev/null | grep -q ::1 || [ -e /proc/net/if_inet6 ] || skip 'no IPv6 here'

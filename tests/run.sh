@@ -105,14 +105,16 @@ asked() {
 }
 
 # on_this_build FILE BUILD: what the names of the files decide. One that exists for several stores
-# is run by default on the machine's own and on one server. With --all the second kind of server is
-# for the first build; so is what the sanitizers see in another file's variant as well, and what
-# surrounds a command, or its terminal, which is the same whatever the store.
+# is run by default on the machine's own and, without the sanitizers, on one server. With --all the
+# second kind of server is for the first build; so is what the sanitizers see in another file's
+# variant as well, and what surrounds a command, or its terminal, which is the same on every store.
 on_this_build() {
-    case ${1##*/} in
-        *@valkey.bats) [ -n "$full" ] || return 0 ;;
-        *@*) [ -n "$full" ] || return 1 ;;
-    esac
+    if [ -z "$full" ]; then
+        case ${1##*/} in
+            *@valkey.bats) [ "$2" != asan ] || return 1 ;;
+            *@*) return 1 ;;
+        esac
+    fi
     case ${1##*/} in
         *@redis.bats) [ "$2" = "${builds%% *}" ] ;;
         counters@valkey-tls.bats | counters@valkey.bats | surroundings@* | terminal@*)

@@ -25,6 +25,7 @@ flushed() { cli flushall; }
 renamed() { cli rename "$K" "$K-elsewhere"; }
 
 # --- stop ------------------------------------------------------------------------------------
+# bats file_tags=asan
 
 @test "a lost lock stops all of CMD's family at once, whatever way it was lost: 79, and a line" {
     for way in $(ways); do
@@ -150,6 +151,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 }
 
 # --- warn and exec ---------------------------------------------------------------------------
+# bats file_tags=
 
 @test "--on-lost=warn: it is said at once, while CMD runs on" {
     supervised "$VLOCK_BIN" run -t 10m --on-lost=warn "$K" -- \

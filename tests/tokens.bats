@@ -8,6 +8,7 @@ setup_file() { start_store valkey; }
 field() { sed -n "s/^$1=//p" "$2"; }
 
 # --- the file --------------------------------------------------------------------------------
+# bats file_tags=asan
 
 @test "--token-file writes version, name, token, ttl, store and fence, and nothing on stdout" {
     gives 0 acquire -t 60s --token-file f "$K"
@@ -284,6 +285,7 @@ EOF
 }
 
 # --- what cannot be handed over --------------------------------------------------------------
+# bats file_tags=
 
 # is_refused_before_locking F: acquire --token-file F is 73 and has never asked for the lock.
 is_refused_before_locking() {
