@@ -15,7 +15,8 @@ TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-1200}
 # shellcheck source=processes.sh
 . "$TESTS/processes.sh"
-VLOCK_BIN=$(realpath -m "${VLOCK_BIN:-$TESTS/../build/dev/vlock}")
+VLOCK_BIN=${VLOCK_BIN:-$TESTS/../build/dev/vlock}
+[[ $VLOCK_BIN == /* ]] || VLOCK_BIN=$PWD/$VLOCK_BIN
 export VLOCK_BIN
 
 # Nothing of the caller's environment decides what a test sees.
