@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What happens at the same instant as something else, brought about on purpose and often; and those
 # who wait in unequal company. On a server; races@redis.bats is a link to this file.
+# bats file_tags=long
 
 load helpers
 load queues
@@ -331,7 +332,7 @@ has_looked() { [ "$(grep -c '< acquire: verdict' "$1")" -ge 3 ]; }
     for label in 1 2; do
         rm -f served
         : >hold.0
-        serve_later 0 -t 3s
+        serve_later 0 -t 6s
         until_true 10 was_served 0
         for ((other = 1; other <= label; other++)); do stand $other -v; done
         mark_all 1

@@ -146,7 +146,7 @@ hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0
 
 @test "a connection that swallows a renewal is given up in time" {
     proxied
-    background "$VLOCK_BIN" run -t 6s "$K" -- sh -c "$until_end"
+    background "$VLOCK_BIN" run -t 9s "$K" -- sh -c "$until_end"
     pid=$!
     until_true 20 has out ready
     rule late 1
@@ -175,8 +175,8 @@ renewed_elsewhere() {
     is_free "$K"
     # nor does the next renewal take it for lost
     cli config set maxmemory 0
-    gives 0 run -t 4s "$K" -- sh -c '"$1" -s "$2" config set maxmemory 1 >/dev/null
-        "$VLOCK_BIN" release "$VLOCK_NAME"; sleep 3' sh "$SERVER_KIND-cli" "$SOCK"
+    gives 0 run -t 9s "$K" -- sh -c '"$1" -s "$2" config set maxmemory 1 >/dev/null
+        "$VLOCK_BIN" release "$VLOCK_NAME"; sleep 4' sh "$SERVER_KIND-cli" "$SOCK"
 }
 
 @test "reacquire --recover: not what was given back, but what has lapsed, with its fence" {

@@ -266,14 +266,14 @@ PY
 # --- the lease -------------------------------------------------------------------------------
 
 @test "a lease is renewed again and again, and never runs low" {
-    background "$VLOCK_BIN" run -t 6s "$K" -- \
+    background "$VLOCK_BIN" run -t 9s "$K" -- \
         sh -c 'echo ready; while [ ! -e end ]; do sleep 0.02; done'
     vlock_pid=$!
     until_true 10 has out ready
-    renewals=0 last=6000 least=6000
+    renewals=0 last=9000 least=9000
     until ((renewals == 3)); do
         left=$(pttl_of "$K")
-        ((left > 0 && left <= 6000))
+        ((left > 0 && left <= 9000))
         ((left <= last)) || renewals=$((renewals + 1))
         ((left >= least)) || least=$left
         last=$left
@@ -282,7 +282,7 @@ PY
     touch end
     ends 0 "$vlock_pid"
     echo "least $least"
-    ((least > 1000)) # it is renewed with 4000 left
+    ((least > 1000)) # it is renewed with 6000 left
     is_free "$K"
 }
 
@@ -366,14 +366,14 @@ gave_up_a_renewal() {
 }
 
 @test "CMD's own release ends the lease in order: CMD goes on, no 79" {
-    gives 5 run -t 3s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40; sleep 2; exit 5'
+    gives 5 run -t 6s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40; sleep 3; exit 5'
     is_free "$K"
 }
 
 @test "after CMD's own release another may take the lock, and keeps it" {
-    gives 5 run -t 3s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
+    gives 5 run -t 6s "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
         "$VLOCK_BIN" -q acquire --token other -t 60s "$VLOCK_NAME-x" >/dev/null || exit 41
-        "$1" -s "$2" set "$VLOCK_NAME" stranger px 600000 >/dev/null; sleep 2; exit 5' \
+        "$1" -s "$2" set "$VLOCK_NAME" stranger px 600000 >/dev/null; sleep 3; exit 5' \
         sh "$SERVER_KIND-cli" "$SOCK"
     held_by "$K" stranger
 }

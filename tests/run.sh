@@ -14,7 +14,7 @@
 #   all    only with --all (or when its file is named)
 #   asan   by default under the sanitizers as well (with --all every test is)
 #   once   does not depend on the build: run on the last one only (which clang-tidy can read)
-#   long   has long waits: begun first, and in a job of its own
+#   long   waits for long: begun first, and with few others in a job
 #   whole  the tests of this file stay together in one job: what they share is expensive
 # Without a tag: on release by default, on both builds with --all. How often a race is tried:
 # rounds() in helpers.bash and in unit/check.h.
@@ -142,30 +142,33 @@ tests() {
         }' "$1"
 }
 
-# Jobs are about that many tests each.
-PART=12
+# So many tests at most are one job, and so many of those that are tagged long.
+PART=12 PART_LONG=4
 
 # jobs FILE BUILD: divides the tests of a .bats file into jobs; for each a line: when it is begun (3:
 # first), BUILD, FILE, the job, how many tests it has. Which those are stays in a file FILE.JOB.filter,
 # a pattern for bats -f, in which a dot stands for whatever is no letter and no digit.
 jobs() {
-    tests "$1" "$2" | awk -F '\t' -v build="$2" -v file="$1" -v most="$PART" \
+    tests "$1" "$2" | awk -F '\t' -v build="$2" -v file="$1" -v plain="$PART" -v long="$PART_LONG" \
         -v filter="$results/$2/${1##*/}" '
-        function put(job, name) {
+        function job(part, first, name) {
             gsub(/[^A-Za-z0-9]/, ".", name)
-            pattern[job] = pattern[job] (count[job]++ ? "|" : "") name
+            order[part] = first
+            pattern[part] = pattern[part] (count[part]++ ? "|" : "") name
         }
-        $1 ~ /,whole,/ { whole = 1 }
-        $1 ~ /,long,/ { long = 1 }
-        $1 ~ /,long,/ && !whole { put(++alone, $2); next }
-        { plain[++n] = $2 }
+        function parts(n, most) { return int((n + most - 1) / most) }
+        $1 ~ /,whole,/ { job(1, 3, $2); whole = 1; next }
+        $1 ~ /,long,/ { slow[++slows] = $2; next }
+        { other[++others] = $2 }
         END {
-            parts = whole ? 1 : int((n + most - 1) / most)
-            for (i = 1; i <= n; i++) put(alone + 1 + i % parts, plain[i])
-            for (job = 1; job in count; job++) {
-                first = job <= alone || whole ? 3 : build == "asan" ? 2 : 1
-                printf "%d\t%s\t%s\t%d\t%d\n", first, build, file, job, count[job]
-                printf "^(%s)$", pattern[job] >(filter "." job ".filter")
+            before = whole + 0
+            for (i = 0; i < slows; i++) job(before + 1 + i % parts(slows, long), 3, slow[i + 1])
+            before += parts(slows, long)
+            for (i = 0; i < others; i++)
+                job(before + 1 + i % parts(others, plain), build == "asan" ? 2 : 1, other[i + 1])
+            for (part = 1; part in count; part++) {
+                printf "%d\t%s\t%s\t%d\t%d\n", order[part], build, file, part, count[part]
+                printf "^(%s)$", pattern[part] >(filter "." part ".filter")
             }
         }'
 }

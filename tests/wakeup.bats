@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # How those who wait on a server hear that it is their turn, and what that costs. wakeup@redis.bats
 # is a link to this file.
+# bats file_tags=long
 
 load helpers
 load queues

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""heartbeat.py FILE [deaf|on N]: writes the time, CLOCK_REALTIME in ms, into FILE every 5 ms, beside
+"""heartbeat.py FILE [deaf|on N]: writes the time, CLOCK_REALTIME in ms, into FILE every 10 ms, beside
 the longest pause there was between two beats (the machine was busy elsewhere). deaf: it does not
 listen to TERM, and leaves another one like it, in a session of its own, that writes FILE.deaf. on:
 runs on the Nth (from 0) of the processors that it may use, alone."""
@@ -25,4 +25,4 @@ while before - began < 300:
     longest = max(longest, now - before)
     os.pwrite(out, b"%.3f %9.3f\n" % (now * 1000, longest * 1000), 0)
     before = now
-    time.sleep(0.005)
+    time.sleep(0.01)
