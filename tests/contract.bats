@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # What a lock means, on every store: contract.bats runs on the local store, and each
 # contract@STORE.bats is a link to it that runs the same against STORE (see start_store).
-# bats file_tags=asan
 
 load helpers
 

@@ -61,10 +61,17 @@ rounds() { if [ -n "${VLOCK_TEST_FULL-}" ]; then echo "$2"; else echo "$1"; fi; 
 
 # --- running ---------------------------------------------------------------------------------
 
-# Runs a command as bats' `run` does: $status, $output (stdout), $stderr; shown if the test fails.
-# A command that hangs ends with 124 (or 137).
+# Runs a command as bats' `run --separate-stderr` does, with half of its processes: $status, $output
+# and ${lines[@]} (stdout), $stderr; shown if the test fails. A command that hangs ends with 124 (or
+# 137).
 observe() {
-    run --separate-stderr timeout -k 5 300 "$@"
+    local errors=$BATS_TEST_TMPDIR/.stderr
+    status=0
+    output=$(exec timeout -k 5 300 "$@" 2>"$errors") || status=$?
+    IFS= read -rd '' stderr <"$errors" || :
+    while [[ $stderr == *$'\n' ]]; do stderr=${stderr%$'\n'}; done
+    # shellcheck disable=SC2034 # for the suites
+    IFS=$'\n' read -rd '' -a lines <<<"$output" || :
     printf '$ %s\nstatus %s\n' "$*" "$status"
     printf 'stdout: %s\n' "${output//$'\n'/$'\n'stdout: }"
     printf 'stderr: %s\n' "${stderr//$'\n'/$'\n'stderr: }"

@@ -22,6 +22,7 @@ nothing() {
     clang-format-14 --dry-run --Werror src/*.[ch] tests/unit/*.[ch] tests/bench/*.c
 }
 
+# bats test_tags=all
 @test "clang-tidy finds nothing" {
     pinned clang-tidy-14
     ls src/*.c | xargs -P "$(nproc)" -n 2 clang-tidy-14 --quiet -p "$(dirname "$VLOCK_BIN")"
