@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -10,7 +9,7 @@
 
 static const uint64_t magic = 0x6365726b636f6c76; /* "vlockrec" on a little-endian machine */
 
-enum { VERSION_WITHOUT_QUEUE = 1, RECORD_VERSION = 2, MACHINE_ID_BYTES = 32 };
+enum { RECORD_VERSION = 3, MACHINE_ID_BYTES = 32 };
 #define SEQUENCE_MAX ((uint64_t)1 << 62)
 
 enum part { MACHINE, FREED, KEY, TOKEN, PARTS };
@@ -28,7 +27,6 @@ struct head {
     char grant_id[REQUEST_ID_BYTES];
     char extend_id[REQUEST_ID_BYTES];
     uint16_t lengths[PARTS];
-    /* what VERSION_WITHOUT_QUEUE does not have */
     uint32_t level;
     uint32_t claims;
     uint64_t first;
@@ -100,15 +98,6 @@ static size_t encode(char slot[SLOT_BYTES], struct record *record, uint64_t sequ
     return used;
 }
 
-/* The head's bytes in a slot; 0: no version that we know. */
-static size_t head_bytes(const struct head *head) {
-    if (head->magic != magic)
-        return 0;
-    return head->version == RECORD_VERSION          ? sizeof *head
-           : head->version == VERSION_WITHOUT_QUEUE ? offsetof(struct head, level)
-                                                    : 0;
-}
-
 static bool queue_makes_sense(const struct head *head) {
     return head->level < RECORD_QUEUE_LEVELS && head->claims <= RECORD_CLAIMS_MAX &&
            head->first <= head->next && head->next < SEQUENCE_MAX &&
@@ -151,13 +140,10 @@ static bool decode_parts(const char *from, const struct head *head, struct recor
 
 static bool decode(const char *slot, struct record *out) {
     struct head head;
-    size_t begin, used;
+    size_t used = sizeof head;
 
     memcpy(&head, slot, sizeof head);
-    used = begin = head_bytes(&head);
-    if (begin && begin < sizeof head)
-        memset((char *)&head + begin, 0, sizeof head - begin);
-    if (!begin || !head_makes_sense(&head, &used) ||
+    if (head.magic != magic || head.version != RECORD_VERSION || !head_makes_sense(&head, &used) ||
         head.checksum != record_hash(slot + sizeof head.checksum, used - sizeof head.checksum))
         return false;
     *out = (struct record){
@@ -177,7 +163,7 @@ static bool decode(const char *slot, struct record *out) {
     memcpy(out->place.boot, head.boot, RECORD_BOOT_BYTES);
     memcpy(out->grant_id, head.grant_id, REQUEST_ID_BYTES);
     memcpy(out->extend_id, head.extend_id, REQUEST_ID_BYTES);
-    return decode_parts(slot + begin, &head, out);
+    return decode_parts(slot + sizeof head, &head, out);
 }
 
 /* A slot that another layout wrote may be the newer one, whatever our own eyes can read. */
@@ -185,7 +171,7 @@ static bool other_version(const char *slot) {
     struct head head;
 
     memcpy(&head, slot, sizeof head);
-    return head.magic == magic && !head_bytes(&head);
+    return head.magic == magic && head.version != RECORD_VERSION;
 }
 
 enum record_state record_read(int fd, struct record *out) {

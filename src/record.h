@@ -11,8 +11,7 @@
  *            version, flags, sequence, fence, ...
  *
  * Behind the slots is the queue of those who wait (queue.h). Which part of it means anything
- * stands in the record, so that writing the record is what changes the queue, too. Records of
- * version 1 had no queue; they are read as records of an empty one, and never written.
+ * stands in the record, so that writing the record is what changes the queue, too.
  *
  * What a kill leaves, at each instant:
  *   before the write                 the old record
@@ -77,7 +76,7 @@ struct record {
     unsigned slot;      /* where it was read from; the next write goes to the other one */
     uint64_t sequence;  /* grows by one with every change */
     uint64_t fence;     /* last one given, 0: none yet */
-    int64_t expires_ms; /* CLOCK_BOOTTIME of that boot; 0: never */
+    int64_t expires_ms; /* the machine's boot clock (hostclock.h) of that boot; 0: never */
     int64_t since_ms;   /* wall clock of the grant */
     bool alive;         /* the holder shows with a kernel lock that it lives (lockfile.h) */
     unsigned claims;    /* hand-overs in a row, the last one included, that nobody confirmed */

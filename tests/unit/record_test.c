@@ -21,7 +21,6 @@ enum {
     SEQUENCE_AT = 24,
     FENCE_AT = 32,
     LENGTHS_AT = 160,
-    OLD_HEAD_BYTES = 168, /* of version 1 */
     LEVEL_AT = 168,
     CLAIMS_AT = 172,
     FIRST_AT = 176,
@@ -260,29 +259,6 @@ static void test_forged_numbers(void) {
     close(fd);
 }
 
-/* What a vlock before this one wrote: no queue, its parts right behind the shorter head. */
-static void test_old_version(void) {
-    const uint32_t version = 1;
-    char bytes[RECORD_BYTES];
-    unsigned slot;
-    int fd = two_records(bytes, &slot);
-    char *newest = bytes + slot * SLOT_BYTES;
-    struct record record, again;
-
-    memcpy(newest + VERSION_AT, &version, sizeof version);
-    memmove(newest + OLD_HEAD_BYTES, newest + HEAD_BYTES, SLOT_BYTES - HEAD_BYTES);
-    forge(fd, newest, OLD_HEAD_BYTES + strlen("two") + strlen("token 2"));
-    check(record_read(fd, &record) == RECORD_GOOD && strcmp(record.token, "token 2") == 0 &&
-              strcmp(record.key, "two") == 0 && record.fence == 2 && record.queue.next == 0 &&
-              record.queue.level == 0 && record.claims == 0,
-          "a record of the version before is read, and nobody waits");
-    record.fence = 3;
-    check(record_write(fd, &record) && record_read(fd, &again) == RECORD_GOOD && again.fence == 3 &&
-              strcmp(again.token, "token 2") == 0,
-          "the next one beside it is of this version");
-    close(fd);
-}
-
 static void test_forged_queue(void) {
     const uint64_t over = (uint64_t)1 << 62;
     const struct {
@@ -398,7 +374,6 @@ int main(void) {
     test_damaged_files();
     test_forged_lengths();
     test_forged_numbers();
-    test_old_version();
     test_forged_queue();
     test_freed_ids();
     test_machine();
