@@ -58,7 +58,7 @@ static enum outcome judge(struct local_step *step) {
     if (strcmp(record->place.boot, store->here.boot) == 0) {
         step->lives = record->alive && lockfile_lives(step->file, record->fence);
         step->held =
-            (record->expires_ms == 0 || record->expires_ms > step->now_ms || step->lives) &&
+            (record->expires_ms == 0 || record->expires_ms > step->host_ms || step->lives) &&
             !local_queue_claim_is_dead(step);
     } else {
         step->held = !here;
@@ -77,7 +77,7 @@ static enum outcome judge(struct local_step *step) {
 static enum outcome look(struct local_step *step) {
     enum record_state state;
 
-    step->now_ms = clock_now_ms();
+    hostclock_read(&step->store->clock, &step->now_ms, &step->host_ms);
     if (step->file->fd < 0)
         return DONE;
     state = record_read(step->file->fd, &step->record);
@@ -106,7 +106,7 @@ static void fill_answer(const struct local_step *step, enum outcome outcome, str
     out->since_ms = record->since_ms;
     /* Another process that shows its life (it has the same token) may end before we do. */
     out->endless = step->ours && lockfile_shows(step->file, record->fence);
-    out->ttl_ms = record->expires_ms == 0 ? TTL_NONE : record->expires_ms - step->now_ms;
+    out->ttl_ms = record->expires_ms == 0 ? TTL_NONE : record->expires_ms - step->host_ms;
     if (out->ttl_ms <= 0)
         out->ttl_ms = 1; /* 0 would say that the lock is free */
     memcpy(out->holder, record->token, sizeof record->token);
@@ -162,6 +162,27 @@ static enum lockfile_need need_of(enum request_kind kind) {
     return kind == ASK_ACQUIRE ? LOCKFILE_MAKE : kind == ASK_PEEK ? LOCKFILE_LOOK : LOCKFILE_CHANGE;
 }
 
+/* True for what a holder asks, and those who have its token. */
+static bool may_be_lost(enum request_kind kind) {
+    return kind != ASK_ACQUIRE && kind != ASK_WITHDRAW && kind != ASK_PEEK;
+}
+
+/* LOST, with nothing known of the lock now, if the file that showed our life is gone and what
+ * stands in its place cannot be entered: who is told that it failed would trust in that life. */
+static enum outcome enter(struct local_step *step, int64_t deadline_ms) {
+    struct local_store *store = step->store;
+    enum request_kind kind = step->request->kind;
+    bool lived = step->file->living >= 0;
+    enum outcome outcome;
+
+    hostclock_read(&store->clock, &step->now_ms, &step->host_ms);
+    outcome =
+        lockfile_enter(step->file, &store->dir, need_of(kind), store->loop, deadline_ms, step->why);
+    if (outcome != DONE && lived && step->file->living < 0 && may_be_lost(kind))
+        return LOST;
+    return outcome;
+}
+
 static enum outcome ask(struct store *base, const struct request *request, int64_t deadline_ms,
                         struct answer *out, struct trouble *why) {
     struct local_store *store = (struct local_store *)base;
@@ -177,12 +198,13 @@ static enum outcome ask(struct store *base, const struct request *request, int64
         local_wait_begin(store, request);
     if (!request->patient)
         deadline_ms = clock_earlier(deadline_ms, limit_ms);
-    outcome = lockfile_enter(step.file, &store->dir, need_of(request->kind), store->loop,
-                             deadline_ms, why);
-    if (outcome != DONE)
+    outcome = enter(&step, deadline_ms);
+    if (outcome == DONE) {
+        outcome = step_through(&step);
+        lockfile_leave(step.file);
+    } else if (outcome != LOST) {
         return outcome;
-    outcome = step_through(&step);
-    lockfile_leave(step.file);
+    }
     if (outcome == DONE || outcome == HELD || outcome == LOST)
         fill_answer(&step, outcome, out);
     local_wait_answered(&step, outcome);
@@ -237,6 +259,8 @@ static enum outcome open_store(const struct address *address, const struct acces
                                   .wait = {.bell = -1, .watch = -1},
                                   .hold.watch = -1};
     outcome = record_here(&store->here, why);
+    if (outcome == DONE)
+        outcome = hostclock_init(&store->clock, why);
     if (outcome == DONE)
         outcome = localdir_open(address->path, &store->dir, why);
     if (outcome == DONE)

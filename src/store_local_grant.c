@@ -8,13 +8,13 @@
 enum { MOST_CLAIM_MS = 2000, LEAST_CLAIM_MS = 100, HALVINGS = 5 };
 
 static void set_ttl(struct local_step *step, int64_t ttl_ms) {
-    step->record.expires_ms = ttl_ms == TTL_NONE ? 0 : clock_after(step->now_ms, ttl_ms);
+    step->record.expires_ms = ttl_ms == TTL_NONE ? 0 : clock_after(step->host_ms, ttl_ms);
     step->changed = true;
 }
 
 /* 0 for a holder that has no time left, but lives. */
 static int64_t time_left(const struct local_step *step) {
-    int64_t left_ms = step->record.expires_ms - step->now_ms;
+    int64_t left_ms = step->record.expires_ms - step->host_ms;
 
     return left_ms > 0 ? left_ms : 0;
 }

@@ -9,6 +9,7 @@
 #define VLOCK_STORE_LOCAL_PART_H
 
 #include "address.h"
+#include "hostclock.h"
 #include "localdir.h"
 #include "lockfile.h"
 #include "queue.h"
@@ -41,7 +42,7 @@ struct local_wait {
 struct local_hold {
     bool sure;       /* the last ask was DONE; what follows was so then */
     uint64_t fence;  /* of the record */
-    int64_t ends_ms; /* when it says that the lease ends, or CLOCK_NEVER */
+    int64_t ends_ms; /* when it says (by the machine's clock) that the lease ends, or CLOCK_NEVER */
     bool begun;      /* looked since that ask */
     int watch;       /* on the lock's file, or -1 */
     dev_t device;    /* which file that is */
@@ -57,6 +58,7 @@ struct local_store {
     struct localdir dir;
     struct lockfile *files; /* those that show that we live, and the one asked about last */
     struct record_place here;
+    struct hostclock clock;
     struct local_wait wait;
     struct local_hold hold;
 };
@@ -68,15 +70,16 @@ struct local_step {
     struct lockfile *file;
     struct trouble *why;
     struct record record; /* all zero: there is no file yet */
-    int64_t now_ms;
-    int place;        /* in the queue; -1: not in it */
-    unsigned waiting; /* ASK_PEEK: how many wait */
-    bool held;        /* by anybody */
-    bool ours;        /* by the token of the request */
-    bool lives;       /* the holder shows it */
-    bool handed;      /* it lay free, and the asker has handed it on */
-    bool kept;        /* free, but for one who waits and cannot be told just now */
-    bool changed;     /* `record` is to be written */
+    int64_t now_ms;       /* by our clock */
+    int64_t host_ms;      /* the same instant by the machine's, as the record has it */
+    int place;            /* in the queue; -1: not in it */
+    unsigned waiting;     /* ASK_PEEK: how many wait */
+    bool held;            /* by anybody */
+    bool ours;            /* by the token of the request */
+    bool lives;           /* the holder shows it */
+    bool handed;          /* it lay free, and the asker has handed it on */
+    bool kept;            /* free, but for one who waits and cannot be told just now */
+    bool changed;         /* `record` is to be written */
 };
 
 /* ---- store_local_grant.c ---- */

@@ -90,7 +90,7 @@ static void watch(const struct local_step *step) {
 
     if (wait->watch >= 0 || wait->watch_refused || step->file->fd < 0)
         return;
-    wait->watch = filewatch_open(step->file->fd);
+    wait->watch = filewatch_open(step->file->fd, step->store->dir.fd);
     wait->device = step->file->device;
     wait->inode = step->file->inode;
     wait->look_ms = step->now_ms; /* once more, for what happened before */

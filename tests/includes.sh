@@ -20,7 +20,7 @@ child* guard guard_*
 tree*
 store_*
 wire wire_* lockfile queue doorbell
-record localdir filewatch
+record localdir filewatch hostclock
 dial tls greeting replies outbox expected
 refusal
 openssl
