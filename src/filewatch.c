@@ -9,17 +9,24 @@
 
 enum { PATH_BYTES = 32, EVENTS_BYTES = 4096 };
 
-int filewatch_open(int file) {
-    const uint32_t mask = IN_MODIFY | IN_CLOSE_NOWRITE | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+static bool add(int watch, int fd, uint32_t mask) {
     char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return inotify_add_watch(watch, path, mask) >= 0;
+}
+
+int filewatch_open(int file, int directory) {
+    const uint32_t names = IN_MOVE_SELF | IN_DELETE_SELF;
     int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     int reason;
 
     if (watch < 0)
         return -1;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    if (inotify_add_watch(watch, path, mask) >= 0)
+    if (add(watch, file, names | IN_MODIFY | IN_CLOSE_NOWRITE | IN_ATTRIB)) {
+        add(watch, directory, names); /* one that cannot be read cannot be watched, either */
         return watch;
+    }
     reason = errno;
     close(watch);
     errno = reason;

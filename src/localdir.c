@@ -158,6 +158,8 @@ static enum outcome accept(struct localdir *dir, struct localdir *out, struct tr
         localdir_close(dir);
         return outcome;
     }
+    dir->device = status.st_dev;
+    dir->inode = status.st_ino;
     /* systemd-tmpfiles passes over a directory that somebody has flocked. Failing is no harm:
        it holds that flock itself at the moment, and the next vlock tries again. */
     (void)flock(dir->fd, LOCK_SH | LOCK_NB);
@@ -256,10 +258,13 @@ enum outcome localdir_open(const char *path, struct localdir *out, struct troubl
     return *path ? open_named(path, out, why) : localdir_open_own(parents, out, why);
 }
 
-bool localdir_removed(const struct localdir *dir) {
+bool localdir_is_gone(const struct localdir *dir) {
     struct stat status;
 
-    return fstat(dir->fd, &status) == 0 && status.st_nlink == 0;
+    if (stat(dir->path, &status) == 0)
+        return status.st_dev != dir->device || status.st_ino != dir->inode;
+    return errno == ENOENT || errno == ENOTDIR ||
+           (fstat(dir->fd, &status) == 0 && status.st_nlink == 0);
 }
 
 void localdir_adopt(const struct localdir *dir, int file) {

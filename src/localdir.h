@@ -17,12 +17,15 @@
 #define VLOCK_LOCALDIR_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "trouble.h"
 
 struct localdir {
     int fd;   /* -1: none. Held with a shared flock, so that tidy-up daemons leave it alone */
     bool own; /* this user's own directory: nobody else's files belong there */
+    dev_t device;
+    ino_t inode;
     char path[4096]; /* as messages show it */
 };
 
@@ -38,8 +41,10 @@ enum outcome localdir_open(const char *path, struct localdir *out, struct troubl
 enum outcome localdir_open_own(const char *const parents[], struct localdir *out,
                                struct trouble *why);
 
-/* True if the open directory has been removed: what was made under its path since is another. */
-bool localdir_removed(const struct localdir *dir);
+/* True if the path does not lead to the open directory any more: it, or one above it, was removed,
+ * renamed or mounted over, and what was or will be made under the path is where everybody else's
+ * locks are. False if the path cannot be followed just now. */
+bool localdir_is_gone(const struct localdir *dir);
 
 /* Gives a new file in `dir` the directory's group (and owner, when root makes it), and the read
  * and write bits of its mode whatever the umask. Who may write may read, as a change is both. */

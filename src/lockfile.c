@@ -86,7 +86,7 @@ static enum outcome make(const struct lockfile *file, const struct localdir *dir
             unlinkat(dir->fd, temporary, 0); /* not there any more if all went well */
         close(fd);
     }
-    if (reason == 0 || (reason == ENOENT && localdir_removed(dir)))
+    if (reason == 0 || (reason == ENOENT && localdir_is_gone(dir)))
         return DONE; /* the caller looks again, in either case */
     return trouble_say(why, FAILED,
                        reason == EMFILE || reason == ENFILE || reason == ENOMEM ? EXIT_SYSTEM
@@ -115,6 +115,14 @@ static enum outcome explain_open(const struct lockfile *file, const struct local
                        strerror(reason));
 }
 
+/* Without what shows our life. */
+static void close_file(struct lockfile *file) {
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+    file->read_only = false;
+}
+
 /* Looks at what was opened under the lock's name. */
 static enum outcome check_file(struct lockfile *file, const struct localdir *dir,
                                struct trouble *why) {
@@ -123,18 +131,52 @@ static enum outcome check_file(struct lockfile *file, const struct localdir *dir
     if (fstat(file->fd, &status) != 0)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot look at '%s/%s': %s", dir->path,
                            file->name, strerror(errno));
+    if (status.st_dev != file->device || status.st_ino != file->inode)
+        lockfile_die(file); /* that was another file's */
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
     if (!S_ISREG(status.st_mode))
         return explain_open(file, dir, EISDIR, why);
-    if (status.st_nlink > 1)
-        return trouble_say(why, FAILED, EXIT_REFUSED,
-                           "'%s/%s' has a second name elsewhere (a hard link): remove it",
-                           dir->path, file->name);
     if (dir->own && status.st_uid != geteuid())
         return trouble_say(why, FAILED, EXIT_REFUSED, "'%s/%s' belongs to user %u: remove it",
                            dir->path, file->name, (unsigned)status.st_uid);
-    file->device = status.st_dev;
-    file->inode = status.st_ino;
     return DONE;
+}
+
+/* What the lock's name leads to. */
+enum standing { STANDS, GONE, UNREACHABLE };
+
+/* Where the file that is open (or shown to live) stands; errno is left for UNREACHABLE. */
+static enum standing look_up(const struct lockfile *file, const struct localdir *dir) {
+    struct stat status;
+    int reason;
+
+    if (fstatat(dir->fd, file->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+        return status.st_dev == file->device && status.st_ino == file->inode ? STANDS : GONE;
+    reason = errno;
+    if (reason == ENOENT ||
+        (fstat(file->fd >= 0 ? file->fd : file->living, &status) == 0 && status.st_nlink == 0))
+        return GONE;
+    errno = reason;
+    return UNREACHABLE;
+}
+
+bool lockfile_is_gone(const struct lockfile *file, const struct localdir *dir) {
+    return look_up(file, dir) == GONE || localdir_is_gone(dir);
+}
+
+/* The name cannot be opened (for `reason`), but through what shows our life the file can. */
+static enum outcome open_living(struct lockfile *file, const struct localdir *dir, int reason,
+                                struct trouble *why) {
+    char path[DESCRIPTOR_PATH_BYTES];
+
+    if (look_up(file, dir) == GONE) {
+        lockfile_die(file);
+        return explain_open(file, dir, reason, why);
+    }
+    descriptor_path(path, file->living);
+    file->fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    return file->fd >= 0 ? DONE : explain_open(file, dir, errno, why);
 }
 
 /* Opens what stands under the lock's name; DONE with file->fd < 0 if nothing does. */
@@ -149,11 +191,17 @@ static enum outcome open_existing(struct lockfile *file, const struct localdir *
         file->fd = openat(dir->fd, file->name, O_RDONLY | flags);
         file->read_only = true;
     }
+    if (file->fd < 0 && errno == ENOENT) {
+        lockfile_die(file);
+        return DONE;
+    }
+    if (file->fd < 0 && file->living >= 0 && need != LOCKFILE_MAKE)
+        return open_living(file, dir, errno, why);
     if (file->fd < 0)
-        return errno == ENOENT ? DONE : explain_open(file, dir, errno, why);
+        return explain_open(file, dir, errno, why);
     outcome = check_file(file, dir, why);
     if (outcome != DONE)
-        lockfile_close(file);
+        close_file(file);
     return outcome;
 }
 
@@ -199,34 +247,54 @@ static enum outcome take_flock(const struct lockfile *file, const struct localdi
     return DONE;
 }
 
-/* One look at the name: no other may lead to the file, either. */
-bool lockfile_stands(const struct lockfile *file, const struct localdir *dir) {
-    struct stat status;
-
-    return fstatat(dir->fd, file->name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-           status.st_dev == file->device && status.st_ino == file->inode && status.st_nlink == 1;
+/* The file is flocked: does it count? Not if it was removed or replaced while we waited or since
+ * the last time: what we would write there nobody else would ever see. It is closed then. */
+static enum outcome settle(struct lockfile *file, const struct localdir *dir,
+                           enum lockfile_need need, struct trouble *why) {
+    switch (look_up(file, dir)) {
+    case STANDS:
+        return DONE;
+    case GONE:
+        lockfile_close(file);
+        return DONE;
+    case UNREACHABLE:
+        break;
+    }
+    if (need != LOCKFILE_MAKE)
+        return DONE;
+    /* A new holder must be where everybody looks. */
+    lockfile_leave(file);
+    return explain_open(file, dir, errno, why);
 }
 
 enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lockfile_need need,
                             struct loop *loop, int64_t deadline_ms, struct trouble *why) {
     enum outcome outcome = DONE;
+    bool astray = file->inode != 0 && localdir_is_gone(dir); /* not if it was opened just now */
 
     if (file->read_only && need != LOCKFILE_LOOK)
-        lockfile_close(file);
+        close_file(file);
     for (int tries = 0; outcome == DONE && tries < OPEN_TRIES; tries++) {
+        if (astray) {
+            lockfile_close(file);
+            if (need != LOCKFILE_MAKE && access(dir->path, F_OK) != 0)
+                return DONE;
+            outcome = reopen_directory(dir, why);
+            astray = false;
+            continue;
+        }
         if (file->fd < 0)
             outcome = open_existing(file, dir, need, why);
         if (outcome != DONE)
             break;
         if (file->fd >= 0) {
             outcome = take_flock(file, dir, loop, deadline_ms, why);
-            if (outcome != DONE || lockfile_stands(file, dir))
+            if (outcome == DONE)
+                outcome = settle(file, dir, need, why);
+            if (outcome != DONE || file->fd >= 0)
                 return outcome;
-            /* Removed or replaced while we waited or since the last time: what we would write
-               here nobody else would ever see. */
-            lockfile_close(file);
-        } else if (localdir_removed(dir)) {
-            outcome = reopen_directory(dir, why);
+        } else if (localdir_is_gone(dir)) {
+            astray = true;
         } else if (need == LOCKFILE_MAKE) {
             outcome = make(file, dir, why);
         } else {
@@ -291,10 +359,7 @@ void lockfile_die(struct lockfile *file) {
 }
 
 void lockfile_forked(struct lockfile *file) {
-    if (file->fd >= 0)
-        close(file->fd);
-    file->fd = -1;
-    file->read_only = false;
+    close_file(file);
 }
 
 /* What another process shares goes on showing that the holder lives. */
@@ -302,5 +367,5 @@ void lockfile_close(struct lockfile *file) {
     if (file->living >= 0)
         close(file->living);
     file->living = -1;
-    lockfile_forked(file);
+    close_file(file);
 }

@@ -12,8 +12,19 @@
  * nothing. Who comes second throws his away and opens the other's.
  *
  * Opening never makes, follows or waits: no O_CREAT (fs.protected_regular would refuse it for
- * another's file in a sticky directory), no symbolic links, no FIFO that blocks; a file with a
- * second name might be one that somebody wants us to write to, and is refused.
+ * another's file in a sticky directory), no symbolic links, no FIFO that blocks.
+ *
+ * Second names. Whoever may write to a shared directory can give a file there a second name, or put
+ * another file of ours under a lock's name (a hard link). So names are not counted: one of them
+ * would shut everybody out. Instead nothing is written to a file, and its mode is not changed,
+ * before it was read and holds a valid record of this very key; it is flocked for as long as that
+ * takes. What holds such a record is the file of a lock of the same key in another directory: then
+ * the two directories share one lock, which excludes more than it needs to, and never less.
+ *
+ * Losing. A holder's lock is lost when its name, or the path of the directory, is absent or leads
+ * elsewhere: there others make, or have made, another lock. A name that cannot be looked up (a
+ * directory that was closed to the holder) says nothing, and the file that is open serves on: the
+ * byte below stays locked until the lock is lost for certain.
  *
  * Looking. lockfile_enter() takes flock(2), which the kernel takes back from whoever dies. It
  * is held for some microseconds, but a stopped process holds it for ever: so it is waited for
@@ -62,18 +73,19 @@ enum lockfile_need {
 void lockfile_init(struct lockfile *file, const char *key);
 
 /* Opens the file if it is not open yet or has been replaced, and flocks it. DONE with
- * file->fd < 0: there is none (and `need` is not LOCKFILE_MAKE). A directory that was removed
- * is opened, or made, again. STOPPED as the loop says; FAILED/69 when another process does not
- * let go of the file until deadline_ms; FAILED/77 closed to us; FAILED/73 cannot be made;
- * FAILED/71 no plain file of one name, and the like. */
+ * file->fd < 0: there is none (and `need` is not LOCKFILE_MAKE). A directory that was removed or
+ * renamed is opened, or made, again. STOPPED as the loop says; FAILED/69 when another process does
+ * not let go of the file until deadline_ms; FAILED/77 closed to us; FAILED/73 cannot be made;
+ * FAILED/71 no plain file, and the like. If file->living was open before and is not after, the file
+ * that it belonged to is gone, whatever the outcome. */
 enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lockfile_need need,
                             struct loop *loop, int64_t deadline_ms, struct trouble *why);
 
 /* Gives the flock back. */
 void lockfile_leave(const struct lockfile *file);
 
-/* True if the name still leads to the file that is open. */
-bool lockfile_stands(const struct lockfile *file, const struct localdir *dir);
+/* True if the name, or the directory's path, does not lead to the file any more. */
+bool lockfile_is_gone(const struct lockfile *file, const struct localdir *dir);
 
 /* From now on, until lockfile_die() or the end of all processes that share the descriptor
  * file->living, this shows that the holder with `fence` lives. False if the kernel has no lock for

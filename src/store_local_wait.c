@@ -115,7 +115,9 @@ void local_wait_answered(const struct local_step *step, enum outcome outcome) {
     }
     wait->place = wait->looks_on ? 0 : step->place;
     wait->known_ms = step->now_ms;
-    wait->ends_ms = !step->held || record->expires_ms == 0 ? CLOCK_NEVER : record->expires_ms;
+    wait->ends_ms = !step->held || record->expires_ms == 0
+                        ? CLOCK_NEVER
+                        : clock_after(step->now_ms, record->expires_ms - step->host_ms);
     wait->overdue = step->held && step->lives && wait->ends_ms <= step->now_ms;
     wait->told_first = false;
     wait->look_ms = CLOCK_NEVER;

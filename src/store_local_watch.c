@@ -1,6 +1,7 @@
 /* store_local_watch.c - a holder sees at once that the lock is not what it was.
  *
- * The kernel tells (filewatch.h) when the lock's file is written to, or loses its name. Each time
+ * The kernel tells (filewatch.h) when the lock's file is written to or loses its name, and when the
+ * directory loses its own. Each time
  * the holder reads the record: does it still say our token, our fence, and no earlier end? That is
  * cheap, and needs no flock: a record that is just being written is not valid yet, and its event
  * comes when it is. What waiters write (the queue), and what we write ourselves, is no reason to
@@ -8,8 +9,7 @@
  * change is missed.
  *
  * Where nothing can be watched (inotify is limited for each user) the record is read now and then.
- * A directory that was renamed is none that was removed: who looks for the lock under the old name
- * makes another one there. */
+ * A directory above that was renamed is not watched: the next renewal finds that. */
 #include <errno.h>
 #include <string.h>
 
@@ -50,7 +50,7 @@ static void watch_file(struct local_store *store, const struct lockfile *file) {
         local_watch_end(store);
     if (hold->watch >= 0)
         return;
-    hold->watch = filewatch_open(file->fd);
+    hold->watch = filewatch_open(file->fd, store->dir.fd);
     hold->device = file->device;
     hold->inode = file->inode;
     if (hold->watch < 0 && !hold->refused)
@@ -82,7 +82,7 @@ static bool look(struct local_store *store, const struct request *request) {
     struct record record;
 
     hold->looked_ms = clock_now_ms();
-    if (!file || !lockfile_stands(file, &store->dir) ||
+    if (!file || lockfile_is_gone(file, &store->dir) ||
         record_read(file->fd, &record) != RECORD_GOOD)
         return false;
     if (record.expires_ms && record.expires_ms < hold->ends_ms)

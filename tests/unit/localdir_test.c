@@ -105,9 +105,9 @@ static void test_flock(void) {
               flock(fd, LOCK_SH | LOCK_NB) == 0,
           "a shared flock keeps tidy-up daemons off while it is open");
     close(fd);
-    check(!localdir_removed(&dir), "a directory that is there was not removed");
+    check(!localdir_is_gone(&dir), "a directory that is there is not gone");
     local_remove(dir.path);
-    check(localdir_removed(&dir), "and one that was removed is known to be");
+    check(localdir_is_gone(&dir), "and one that was removed is");
     localdir_close(&dir);
 }
 
