@@ -39,6 +39,7 @@ struct run {
     struct wishes wishes;
     struct supervised supervised;
     struct tree *tree;  /* the command's, seen from GUARD */
+    int proc;           /* what it is found in: tree_find_proc() */
     bool borrowed;      /* --reenter: the lock of a command around us, whose business it is */
     int64_t hold_until; /* --hold-for: CLOCK_BOOTTIME ms, 0: not */
 };
@@ -63,6 +64,8 @@ static enum outcome settle(struct run *run, struct trouble *why) {
         outcome = wishes_settle(&run->wishes, run->ctx.options, lock->ttl_ms, why);
     if (outcome == DONE)
         outcome = context_store(&run->ctx, why);
+    if (outcome == DONE)
+        outcome = tree_find_proc(&run->proc, why);
     if (outcome != DONE)
         return outcome;
     borrow(run);
@@ -283,7 +286,7 @@ static int guard_work_of(struct guard *guard, void *arg) {
     enum outcome outcome;
     int status;
 
-    tree_init(run->tree);
+    tree_init(run->tree, run->proc);
     store_share(run->ctx.store, guard_keep, guard);
     outcome = take(run, guard, &why);
     if (outcome == DONE)
@@ -319,7 +322,7 @@ static void note_estate(struct estate *estate, const struct run *run) {
     estate->ours = !options->value[OPT_TOKEN];
     estate->borrowed = run->borrowed;
     text_copy(estate->name, sizeof estate->name, run->ctx.name, strlen(run->ctx.name));
-    tree_init(&estate->tree);
+    tree_init(&estate->tree, run->proc);
 }
 
 int cmd_run(const struct options *options, const struct child_found *found) {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "clock.h"
-#include "text.h"
 
 enum {
     WATCH_AFTER_MS = 20, /* from then on a lost lock is noticed at once */
@@ -103,15 +102,6 @@ static void tell_losing(const struct supervised *s) {
 
 /* ---- the tree ---- */
 
-/* Without /proc the tree is found by asking for every process number there could be, and that takes
- * its time: the command itself comes first. */
-static void signal_tree(struct supervised *s, int signo) {
-    if (tree_choose(s->tree) == TREE_BY_WAIT)
-        child_signal(&s->child, signo);
-    else
-        tree_signal(s->tree, signo);
-}
-
 /* When killing is given up: not beyond a lease that runs and cannot be renewed any more, or FRONT
  * would take us for stuck. */
 static int64_t give_up_at(const struct supervised *s) {
@@ -163,9 +153,9 @@ static void stop_tree(struct supervised *s, int64_t kill_at_ms) {
     if (clock_now_ms() >= s->kill_at_ms)
         return;                /* no time for that */
     s->tree->but = GUARD_NAME; /* it passes on what its own FRONT gets */
-    signal_tree(s, s->wishes->signo);
+    tree_signal(s->tree, s->wishes->signo);
     s->tree->but = NULL;
-    signal_tree(s, SIGCONT);
+    tree_signal(s->tree, SIGCONT);
 }
 
 static int64_t after_grace_ms(const struct supervised *s) {
@@ -269,9 +259,7 @@ static void look_after_the_end(struct supervised *s) {
         s->leave_at_ms = clock_after(clock_now_ms(), LEFT_AFTER_MS);
     if (clock_now_ms() < s->leave_at_ms)
         return;
-    text_copy(names, sizeof names, "processes", strlen("processes"));
-    if (tree_choose(s->tree) != TREE_BY_WAIT)
-        tree_names(s->tree, names, sizeof names);
+    tree_names(s->tree, names, sizeof names);
     say_note(s->say,
              "the command has ended and left behind %s: stopping that too "
              "(--leave-children lets it live)",
@@ -371,7 +359,7 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;
     now_ms = clock_now_ms();
-    s->tree->keep = s->child.pid;
+    tree_keep(s->tree, s->child.pid);
     s->end_at_ms = clock_after(now_ms, s->wishes->max_runtime_ms);
     s->watch_from_ms = now_ms + WATCH_AFTER_MS;
     return outcome;

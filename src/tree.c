@@ -21,17 +21,9 @@
 #define TICK_MS     10 /* USER_HZ is 100 wherever Linux runs */
 #define NO_PIDFD_MS 1
 
-enum tree_how tree_choose(struct tree *tree) {
-    if (tree->how == TREE_UNTRIED)
-        tree_proc_choose(tree);
-    return tree->how;
-}
-
 static void begin(struct tree *tree) {
-    tree_choose(tree);
+    tree_find_how(tree);
     tree->self = getpid();
-    tree->unknown = tree->how == TREE_BY_WAIT;
-    tree->waited = false;
     tree_list_clear(tree);
 }
 
@@ -39,40 +31,23 @@ static int64_t now_ticks(void) {
     return clock_now_ms() / TICK_MS;
 }
 
-/* Without /proc nobody's age is known: the strangers are noted one by one. */
-static void spare_all(struct tree *tree) {
-    begin(tree);
-    tree_walk_own(tree);
-    for (unsigned i = 0; i < tree->count; i++)
-        if (!tree_spare(tree, tree->members[i].pid))
-            tree->blind = true;
-    tree_list_clear(tree);
-}
-
-void tree_init(struct tree *tree) {
+void tree_init(struct tree *tree, int proc) {
     siginfo_t info;
 
     tree->mapped = NULL;
     tree->how = TREE_UNTRIED; /* the lists are cleared when they are needed, too */
+    tree->proc = proc;
+    tree->own = -1;
     tree->keep = 0;
     tree->but = NULL;
-    tree->left = 0;
-    tree->refused = tree->spared_count = 0;
-    tree->unknown = tree->blind = tree->changed = false;
+    tree->left = tree->spared_count = 0;
+    tree->changed = tree->unlisted = false;
     tree->since_ticks = 0;
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
-        return; /* how it is found is asked when it is needed: looking into /proc costs 15 us */
-    tree_proc_choose(tree);
+        return;
     tree->since_ticks = (uint64_t)now_ticks();
-    if (tree->how == TREE_BY_WAIT)
-        spare_all(tree);
-    else
-        while (now_ticks() <= (int64_t)tree->since_ticks)
-            poll(NULL, 0, TICK_MS);
-}
-
-bool tree_has_strangers(const struct tree *tree) {
-    return tree->since_ticks > 0;
+    while (now_ticks() <= (int64_t)tree->since_ticks)
+        poll(NULL, 0, TICK_MS);
 }
 
 bool tree_spare(struct tree *tree, pid_t pid) {
@@ -82,46 +57,35 @@ bool tree_spare(struct tree *tree, pid_t pid) {
     return true;
 }
 
-void tree_unspare(struct tree *tree, pid_t pid) {
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < tree->spared_count; i++)
-        if (tree->spared[i] != pid)
-            tree->spared[kept++] = tree->spared[i];
-    tree->spared_count = kept;
-}
-
-/* Looks until two looks agree. A storm never agrees: then what is on the list has to do; nor
- * does a look by waiting show more than our own children, however often. */
+/* Looks until two looks agree. A storm never agrees: then what is on the list has to do. */
 static void gather(struct tree *tree, int signo, int64_t until_ms) {
     int looks = 0;
 
     do
         tree_walk(tree, signo);
-    while (tree->changed && !tree->waited && ++looks < LOOKS && clock_now_ms() < until_ms);
+    while (tree->changed && ++looks < LOOKS && clock_now_ms() < until_ms);
 }
 
 /* Whoever is found runs on, so a family that grows does so the faster the longer it is looked at.
  * Two looks at least, however slow the machine. */
 static void gather_running(struct tree *tree) {
     tree_walk(tree, 0);
-    if (tree->changed && !tree->waited)
+    if (tree->changed)
         gather(tree, 0, clock_now_ms() + AGREE_MS);
 }
 
-static void send_one(struct tree *tree, struct tree_member *member, int signo, unsigned *reached) {
+/* True if it was reached. */
+static bool send_one(struct tree *tree, struct tree_member *member, int signo) {
     struct tree_sight sight;
-    int dir, sent;
+    bool reached;
+    int dir;
 
     if (!tree_walk_open(tree, member, &dir, &sight))
-        return;
-    if (!tree_is_left(tree, &sight)) {
-        sent = tree_walk_send(member, dir, signo);
-        *reached += sent > 0;
-        tree->refused += sent < 0;
-    }
+        return false;
+    reached = !tree_walk_leaves(tree, dir, &sight) && tree_walk_send(member, dir, signo);
     if (dir >= 0)
         close(dir);
+    return reached;
 }
 
 /* Parents first: a shell whose child has ended would start the next one. */
@@ -129,10 +93,10 @@ unsigned tree_signal(struct tree *tree, int signo) {
     unsigned reached = 0;
 
     begin(tree);
-    tree->refused = tree->left = 0;
+    tree->left = 0;
     gather_running(tree);
     for (unsigned i = 0; i < tree->count; i++)
-        send_one(tree, &tree->members[i], signo, &reached);
+        reached += send_one(tree, &tree->members[i], signo);
     tree_list_clear(tree);
     return reached;
 }
@@ -163,30 +127,30 @@ bool tree_lives(struct tree *tree) {
 
     if (!bury_all(tree, &lives))
         return false;
-    if (tree->how == TREE_BY_WAIT && lives && !tree->spared_count)
-        return true;
     begin(tree);
     do
         found = tree_walk_own(tree);
     while (!found && tree->changed && ++looks < LOOKS);
     /* A dead one that another process traces is no child of ours that waitid() tells apart. */
-    for (unsigned i = 0; i < tree->count; i++)
-        if (tree->members[i].state == TREE_ZOMBIE || tree->members[i].state == TREE_APART)
-            explained = true;
+    for (unsigned i = 0; i < tree->count; i++) {
+        enum tree_state state = tree->members[i].state;
+        explained = explained || state == TREE_ZOMBIE || state == TREE_APART;
+        found = found || state == TREE_DOUBTED;
+    }
     tree_list_clear(tree);
-    if (!found && lives && !explained && bury_all(tree, &lives) && lives)
-        found = tree->unknown = true;
-    return found || tree->changed;
+    if (!found && lives && !explained)
+        found = bury_all(tree, &lives) && lives;
+    return found || tree->changed || tree->unlisted;
 }
 
 /* Children first: a process group whose last parent outside it ends is continued by the kernel
  * if it was stopped, and could fork again. */
-static void kill_all(struct tree *tree) {
+static unsigned kill_all(struct tree *tree) {
     unsigned reached = 0;
 
-    tree->refused = 0;
     for (unsigned i = tree->count; i-- > 0;)
-        send_one(tree, &tree->members[i], SIGKILL, &reached);
+        reached += send_one(tree, &tree->members[i], SIGKILL);
+    return reached;
 }
 
 /* Waits for the end of a member, or the end of the slice. */
@@ -223,20 +187,18 @@ static void await_all(struct tree *tree, int64_t deadline_ms) {
 }
 
 bool tree_kill(struct tree *tree, int64_t deadline_ms) {
-    enum tree_how how = tree->how;
+    unsigned reached;
     bool lives;
 
     do {
         begin(tree);
         gather(tree, SIGSTOP, deadline_ms);
-        kill_all(tree);
+        reached = kill_all(tree);
         await_all(tree, deadline_ms);
-        if (tree->count == 0 && tree_lives(tree))
-            tree->how = TREE_BY_WAIT; /* /proc does not show what there is */
         lives = tree_lives(tree);
+        if (lives && !reached)
+            poll(NULL, 0, AGAIN_MS);
     } while (lives && clock_now_ms() < deadline_ms);
-    tree->how = how;
-    tree_list_clear(tree);
     return !lives;
 }
 
@@ -269,37 +231,46 @@ void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms) {
     tree->but = NULL;
 }
 
-void tree_names(const struct tree *tree, char *out, size_t bytes) {
-    struct tree now = *tree;
-    unsigned shown = 0, living = 0;
+/* Adds those that live to `out`, NAMED of them at most; returns how many. */
+static unsigned add_names(struct tree *tree, char *out, size_t bytes, unsigned living,
+                          size_t *used) {
+    unsigned shown = 0;
+
+    for (unsigned i = 0; i < tree->count && shown < NAMED; i++) {
+        struct tree_sight sight;
+        int dir;
+        if (!tree_walk_open(tree, &tree->members[i], &dir, &sight))
+            continue;
+        if (dir >= 0)
+            close(dir);
+        if (shown++)
+            *used = add_text(out, bytes, *used, shown < living ? ", " : " and ");
+        *used = add_text(out, bytes, *used, sight.comm);
+        *used = add_text(out, bytes, *used, " (pid ");
+        *used = add_number(out, bytes, *used, (unsigned)tree->members[i].pid);
+        *used = add_text(out, bytes, *used, ")");
+    }
+    return shown;
+}
+
+void tree_names(struct tree *tree, char *out, size_t bytes) {
+    unsigned shown, living = 0;
     size_t used = 0;
 
     if (!bytes)
         return;
     *out = '\0';
-    now.mapped = NULL;
-    begin(&now);
-    gather_running(&now);
-    for (unsigned i = 0; i < now.count; i++)
-        living += now.members[i].state == TREE_MEMBER || now.members[i].state == TREE_HIDDEN;
-    for (unsigned i = 0; i < now.count && shown < NAMED; i++) {
-        struct tree_sight sight;
-        int dir;
-        if (!tree_walk_open(&now, &now.members[i], &dir, &sight))
-            continue;
-        if (dir >= 0)
-            close(dir);
-        if (shown++)
-            used = add_text(out, bytes, used, shown < living ? ", " : " and ");
-        used = add_text(out, bytes, used, sight.comm);
-        used = add_text(out, bytes, used, " (pid ");
-        used = add_number(out, bytes, used, (unsigned)now.members[i].pid);
-        used = add_text(out, bytes, used, ")");
-    }
+    begin(tree);
+    gather_running(tree);
+    for (unsigned i = 0; i < tree->count; i++)
+        living += tree->members[i].state == TREE_MEMBER || tree->members[i].state == TREE_HIDDEN;
+    shown = add_names(tree, out, bytes, living, &used);
     if (shown && living > shown) {
         used = add_text(out, bytes, used, " and ");
         used = add_number(out, bytes, used, living - shown);
         add_text(out, bytes, used, " more");
     }
-    tree_list_clear(&now);
+    if (!shown && tree->unlisted)
+        add_text(out, bytes, used, "processes that cannot be listed");
+    tree_list_clear(tree);
 }

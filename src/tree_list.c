@@ -60,10 +60,8 @@ static bool grow(struct tree *tree) {
 struct tree_member *tree_list_add(struct tree *tree, pid_t pid) {
     struct tree_member *member;
 
-    if (tree->count == tree->room && !grow(tree)) {
-        tree->unknown = true;
+    if (tree->count == tree->room && !grow(tree))
         return NULL;
-    }
     member = &tree->members[tree->count++];
     *member = (struct tree_member){.pid = pid};
     *slot_of(tree, pid) = tree->count;

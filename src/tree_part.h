@@ -16,25 +16,30 @@ struct tree_sight {
     char comm[TREE_COMM];
 };
 
+/* Finds /proc and how the tree is found there, as far as that is not known: tree->proc, tree->how.
+ */
+void tree_find_how(struct tree *tree);
+
 /* Opens /proc/PID, -1 with errno if that fails. The descriptor goes on meaning this process, or
  * nothing, when the number becomes another's. */
-int tree_proc_open(pid_t pid);
+int tree_proc_open(const struct tree *tree, pid_t pid);
+
+/* True if the error says that there is no such process, and not that it could not be looked at. */
+bool tree_proc_is_gone(int error);
 
 /* Looks at the process behind the descriptor. False if it is gone, with errno. */
 bool tree_proc_look(int dir, struct tree_sight *sight);
 
 /* Calls each() for every number listed: the children of all threads of the process behind `dir`
- * (`threads` of it, if there is one its pid names it), or all processes there are. False if
- * something could not be read, with errno. */
+ * (`threads` of it, if there is one its pid names it), our own children, or all processes there
+ * are. False if something could not be read, with errno. */
 typedef void tree_each(struct tree *tree, pid_t pid);
 bool tree_proc_children(int dir, pid_t pid, unsigned threads, tree_each *each, struct tree *tree);
+bool tree_proc_own(tree_each *each, struct tree *tree);
 bool tree_proc_all(tree_each *each, struct tree *tree);
 
-/* Finds out how the tree can be found: fills tree->how and tree->self. */
-void tree_proc_choose(struct tree *tree);
-
-/* The list: empty it (a larger one is given back), find, add. add returns NULL, with
- * tree->unknown, when there is no memory. Pointers hold until the next add. */
+/* The list: empty it (a larger one is given back), find, add. add returns NULL when there is no
+ * memory. Pointers hold until the next add. */
 void tree_list_clear(struct tree *tree);
 struct tree_member *tree_list_find(const struct tree *tree, pid_t pid);
 struct tree_member *tree_list_add(struct tree *tree, pid_t pid);
@@ -46,15 +51,15 @@ struct tree_member *tree_list_add(struct tree *tree, pid_t pid);
 void tree_walk(struct tree *tree, int signo);
 bool tree_walk_own(struct tree *tree);
 
-/* True if the member is there, alive, in the tree, and opened as *dir (-1 if /proc is not how it
- * is found): close it. */
+/* True if the member is there, alive, in the tree, and opened as *dir (-1 if /proc does not show
+ * it): close it. */
 bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
                     struct tree_sight *sight);
 
-/* True, and counted, if it goes by the name that is left out. */
-bool tree_is_left(struct tree *tree, const struct tree_sight *sight);
+/* True, and counted, if the member that was opened as `dir` goes by the name that is left out. */
+bool tree_walk_leaves(struct tree *tree, int dir, const struct tree_sight *sight);
 
-/* Sends a signal to a member that was opened. 1 reached, 0 it is gone, -1 it may not be. */
-int tree_walk_send(const struct tree_member *member, int dir, int signo);
+/* Sends a signal to a member that was opened. False if it is gone, or may not be signalled. */
+bool tree_walk_send(const struct tree_member *member, int dir, int signo);
 
 #endif

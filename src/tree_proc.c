@@ -54,18 +54,22 @@ static pid_t number_of(const char *name) {
     return *name ? 0 : (pid_t)value;
 }
 
-int tree_proc_open(pid_t pid) {
-    char path[32];
+int tree_proc_open(const struct tree *tree, pid_t pid) {
+    char path[16];
 
-    put_number(put(path, "/proc/"), pid);
-    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    put_number(path, pid);
+    return openat(tree->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static ssize_t read_all(int fd, char *to, size_t bytes) {
+bool tree_proc_is_gone(int error) {
+    return error == ENOENT || error == ESRCH;
+}
+
+static ssize_t read_at(int fd, char *to, size_t bytes, off_t offset) {
     ssize_t length;
 
     do
-        length = read(fd, to, bytes);
+        length = pread(fd, to, bytes, offset);
     while (length < 0 && errno == EINTR);
     return length;
 }
@@ -77,7 +81,7 @@ static bool read_small(int dir, const char *name, char *text, size_t bytes) {
 
     if (fd < 0)
         return false;
-    length = read_all(fd, text, bytes - 1);
+    length = read_at(fd, text, bytes - 1, 0);
     error = errno;
     close(fd);
     errno = length < 0 ? error : ESRCH; /* an empty file belongs to nobody any more */
@@ -139,15 +143,17 @@ static bool each_number(int parent, const char *name, each_entry *each, void *co
     return length >= 0;
 }
 
-/* Notes in *context whether this thread runs, and goes on if not. */
+/* Notes in *context whether this thread runs, and goes on if not. One that cannot be read runs. */
 static bool thread_is_dead(void *context, int dir, const char *name) {
     char path[32], stat[1024];
     struct tree_sight sight;
     bool *lives = context;
 
     put(put(path, name), "/stat");
-    *lives = read_small(dir, path, stat, sizeof stat) && parse(stat, &sight) &&
-             sight.state != 'Z' && sight.state != 'X';
+    if (read_small(dir, path, stat, sizeof stat))
+        *lives = !parse(stat, &sight) || (sight.state != 'Z' && sight.state != 'X');
+    else
+        *lives = !tree_proc_is_gone(errno);
     return !*lives;
 }
 
@@ -169,8 +175,7 @@ bool tree_proc_look(int dir, struct tree_sight *sight) {
     /* A main thread that has ended is a zombie while the others run; and others that have ended
      * are still counted while a debugger has not waited for them. */
     if (sight->state == 'Z' && sight->threads > 1) {
-        each_number(dir, "task", thread_is_dead, &lives);
-        sight->dead = !lives;
+        sight->dead = each_number(dir, "task", thread_is_dead, &lives) && !lives;
     }
     return true;
 }
@@ -181,16 +186,14 @@ struct call {
     bool failed;
 };
 
-/* Calls for every number in dir/NAME, a list with blanks behind each. */
-static bool call_each(const struct call *call, int dir, const char *name) {
+/* Calls for every number in the file, a list with blanks behind each. */
+static bool call_listed(const struct call *call, int fd) {
     char text[4096];
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC), error;
     ssize_t length;
+    off_t offset = 0;
     pid_t pid = 0;
 
-    if (fd < 0)
-        return false;
-    while ((length = read_all(fd, text, sizeof text)) > 0)
+    for (; (length = read_at(fd, text, sizeof text, offset)) > 0; offset += length)
         for (ssize_t i = 0; i < length; i++) {
             if (text[i] >= '0' && text[i] <= '9') {
                 pid = pid * 10 + (text[i] - '0');
@@ -200,10 +203,18 @@ static bool call_each(const struct call *call, int dir, const char *name) {
                 pid = 0;
             }
         }
-    error = errno;
-    close(fd);
-    errno = error;
     return length == 0;
+}
+
+static bool call_each(const struct call *call, int dir, const char *name) {
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC), error;
+    bool done = fd >= 0 && call_listed(call, fd);
+
+    error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return done;
 }
 
 static bool call_thread(void *context, int dir, const char *name) {
@@ -212,7 +223,7 @@ static bool call_thread(void *context, int dir, const char *name) {
 
     put(put(path, name), "/children");
     /* A thread that ended meanwhile has left its children to another one. */
-    if (!call_each(call, dir, path) && errno != ENOENT && errno != ESRCH)
+    if (!call_each(call, dir, path) && !tree_proc_is_gone(errno))
         call->failed = true;
     return true;
 }
@@ -227,6 +238,20 @@ bool tree_proc_children(int dir, pid_t pid, unsigned threads, tree_each *each, s
     return call_each(&call, dir, path);
 }
 
+/* The list that is kept open outlives a /proc that was unmounted or covered, and needs no
+ * descriptor when there is none. */
+bool tree_proc_own(tree_each *each, struct tree *tree) {
+    struct call call = {each, tree, false};
+    bool done = tree->own >= 0 && call_listed(&call, tree->own);
+    int dir = done ? -1 : tree_proc_open(tree, tree->self);
+
+    if (dir >= 0) {
+        done = tree_proc_children(dir, tree->self, 0, each, tree);
+        close(dir);
+    }
+    return done;
+}
+
 static bool call_entry(void *context, int dir, const char *name) {
     const struct call *call = context;
 
@@ -238,18 +263,5 @@ static bool call_entry(void *context, int dir, const char *name) {
 bool tree_proc_all(tree_each *each, struct tree *tree) {
     struct call call = {each, tree, false};
 
-    return each_number(AT_FDCWD, "/proc", call_entry, &call);
-}
-
-void tree_proc_choose(struct tree *tree) {
-    char path[64];
-    ssize_t length = readlink("/proc/self", path, sizeof path - 1);
-
-    tree->self = getpid();
-    tree->how = TREE_BY_WAIT;
-    path[length > 0 ? length : 0] = '\0';
-    if (number_of(path) != tree->self)
-        return; /* no /proc, or that of another pid namespace, whose numbers are not ours */
-    put(put_number(put(path, "/proc/self/task/"), tree->self), "/children");
-    tree->how = access(path, R_OK) == 0 ? TREE_BY_CHILDREN : TREE_BY_SCAN;
+    return each_number(tree->proc, ".", call_entry, &call);
 }

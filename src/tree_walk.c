@@ -7,13 +7,11 @@
 
 #include "tree_part.h"
 
-#define PID_MOST 4194304 /* no system has a higher pid: PID_MAX_LIMIT of Linux */
-
 static bool is_spared(const struct tree *tree, pid_t pid) {
     for (unsigned i = 0; i < tree->spared_count; i++)
         if (tree->spared[i] == pid)
             return true;
-    return tree->blind && pid != tree->keep;
+    return false;
 }
 
 static bool is_in(const struct tree *tree, pid_t pid) {
@@ -64,16 +62,17 @@ static void name_if(struct tree *tree, pid_t pid, bool own) {
 
     if (pid == tree->self || (member && member->state != TREE_GONE))
         return;
-    dir = tree_proc_open(pid);
-    if (dir < 0)
-        return;
-    if (tree_proc_look(dir, &sight)) {
+    dir = tree_proc_open(tree, pid);
+    if (dir >= 0 && tree_proc_look(dir, &sight)) {
         parent = own ? NULL : tree_list_find(tree, sight.parent);
         if (sight.parent == tree->self ||
             (parent && parent->state != TREE_GONE && parent->state != TREE_APART))
             name_one(tree, pid);
+    } else if (kinship_of(pid) != NO_CHILD) {
+        name_one(tree, pid);
     }
-    close(dir);
+    if (dir >= 0)
+        close(dir);
 }
 
 static void name_child(struct tree *tree, pid_t pid) {
@@ -84,26 +83,18 @@ static void name_descendant(struct tree *tree, pid_t pid) {
     name_if(tree, pid, false);
 }
 
-static void name_by_wait(struct tree *tree) {
-    tree->unknown = tree->waited = true;
-    for (pid_t pid = 1; pid <= PID_MOST; pid++)
-        if (kinship_of(pid) != NO_CHILD)
-            name_one(tree, pid);
-}
-
-/* Names our own children; with TREE_BY_SCAN and unless `own`, everybody. */
+/* Names our own children; with TREE_BY_SCAN and unless `own`, everybody. If that cannot be done,
+ * there still is the child that we know of. */
 static void name_all(struct tree *tree, bool own) {
-    bool done = false;
-    int dir;
+    bool done;
 
-    if (tree->how == TREE_BY_CHILDREN && (dir = tree_proc_open(tree->self)) >= 0) {
-        done = tree_proc_children(dir, tree->self, 0, name_one, tree);
-        close(dir);
-    } else if (tree->how == TREE_BY_SCAN) {
+    if (tree->how == TREE_BY_SCAN)
         done = tree_proc_all(own ? name_child : name_descendant, tree);
-    }
-    if (!done)
-        name_by_wait(tree);
+    else
+        done = tree_proc_own(name_one, tree);
+    tree->unlisted = !done;
+    if (!done && tree->keep && kinship_of(tree->keep) != NO_CHILD)
+        name_one(tree, tree->keep);
 }
 
 /* A process that is dead: if it is ours to wait for, it goes. */
@@ -115,27 +106,26 @@ static void bury(struct tree *tree, struct tree_member *member) {
         become(tree, member, TREE_ZOMBIE);
 }
 
-/* /proc does not show the process: it is gone, or hidden, or /proc is not to be had. */
+/* /proc does not show the process: it is gone, or hidden, or /proc is not to be had. One whose age
+ * is not to be seen may be a stranger, where there are any: then it is doubted. */
 static void guess(struct tree *tree, struct tree_member *member) {
     enum kinship kinship = kinship_of(member->pid);
+    bool doubted = tree->since_ticks && member->pid != tree->keep;
 
     if (kinship == NO_CHILD) {
         bool there = kill(member->pid, 0) == 0 || errno == EPERM;
         /* A number that stood in no list of this look may be another's by now. */
         become(tree, member, there && member->listed ? TREE_HIDDEN : TREE_GONE);
-    } else if (is_spared(tree, member->pid) ||
-               (tree->since_ticks && tree->how != TREE_BY_WAIT && member->pid != tree->keep)) {
-        /* Whose age is not to be seen may be a stranger. */
-        tree->unknown = true;
+    } else if (is_spared(tree, member->pid)) {
         become(tree, member, TREE_APART);
-    } else if (kinship == CHILD_DEAD) {
+    } else if (kinship == CHILD_LIVES) {
+        become(tree, member, doubted ? TREE_DOUBTED : TREE_HIDDEN);
+    } else if (doubted) {
+        become(tree, member, TREE_ZOMBIE);
+    } else {
         member->parent = tree->self;
         bury(tree, member);
-    } else {
-        become(tree, member, TREE_HIDDEN);
     }
-    if (member->state == TREE_HIDDEN)
-        tree->unknown = true;
 }
 
 /* Judges what was seen of a process. True if it is a living member. */
@@ -171,8 +161,7 @@ bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
     *sight = (struct tree_sight){.comm = "?"};
     if (member->state == TREE_GONE || member->state == TREE_APART)
         return false;
-    if (tree->how != TREE_BY_WAIT)
-        *dir = tree_proc_open(member->pid);
+    *dir = tree_proc_open(tree, member->pid);
     if (*dir >= 0 && tree_proc_look(*dir, sight)) {
         if (judge(tree, member, sight))
             return true;
@@ -185,20 +174,19 @@ bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
     return member->state == TREE_HIDDEN;
 }
 
-int tree_walk_send(const struct tree_member *member, int dir, int signo) {
+bool tree_walk_send(const struct tree_member *member, int dir, int signo) {
     if (dir >= 0) {
         if (syscall(SYS_pidfd_send_signal, dir, signo, NULL, 0) == 0)
-            return 1;
+            return true;
         if (errno == ESRCH)
-            return 0;
+            return false;
     }
     /* An old kernel, or a filter of system calls that says EPERM to what it does not know. */
-    if (kill(member->pid, signo) == 0)
-        return 1;
-    return errno == ESRCH ? 0 : -1;
+    return kill(member->pid, signo) == 0;
 }
 
-bool tree_is_left(struct tree *tree, const struct tree_sight *sight) {
+bool tree_walk_leaves(struct tree *tree, int dir, const struct tree_sight *sight) {
+    (void)dir;
     if (!tree->but || strcmp(sight->comm, tree->but) != 0)
         return false;
     tree->left++;
@@ -215,16 +203,13 @@ static bool visit(struct tree *tree, unsigned index, int signo, bool own) {
         return false;
     if (signo && !member->told) {
         member->told = true;
-        if (!tree_is_left(tree, &sight))
+        if (!tree_walk_leaves(tree, dir, &sight))
             tree_walk_send(member, dir, signo);
     }
     /* From here on `member` may have moved: the list grows. */
     if (dir >= 0 && !own && tree->how == TREE_BY_CHILDREN &&
-        !tree_proc_children(dir, member->pid, sight.threads, name_one, tree)) {
+        !tree_proc_children(dir, member->pid, sight.threads, name_one, tree))
         tree->changed = true;
-        if (errno != ENOENT && errno != ESRCH)
-            tree->unknown = true;
-    }
     if (dir >= 0)
         close(dir);
     return true;

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "tree_part.h"
@@ -67,12 +68,22 @@ static void orphan_maker(void) {
     stage_sleep();
 }
 
+/* The soft limit, as far as the hard one allows. */
+static bool limit_descriptors(rlim_t most) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 static int strangers(void) {
     pid_t parent = stage_start(orphan_maker), child = stage_start(sleeper);
 
     MUST(stage_wait(&stage->ready, 3));
-    tree_init(&tree);
-    MUST(tree_has_strangers(&tree));
+    tree_init(&tree, -1);
+    MUST(tree.since_ticks > 0);
     MUST(!tree_lives(&tree) && tree_signal(&tree, SIGKILL) == 0);
     stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 5));
@@ -80,7 +91,12 @@ static int strangers(void) {
     /* A stranger ends: its child comes to us, and is one still. */
     kill(parent, SIGKILL);
     waitpid(parent, NULL, 0);
-    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
+    MUST(!tree_lives(&tree));
+    /* Where their age is not to be seen it cannot be told that nothing lives. */
+    tree_keep(&tree, 0);
+    MUST(limit_descriptors(0) && tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()));
+    MUST(limit_descriptors(RLIM_INFINITY) && !tree_lives(&tree) && kill(child, 0) == 0);
     MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
     MUST(waitpid(-1, NULL, WNOHANG) == 0); /* the orphan */
     tree.since_ticks = 0;
@@ -88,13 +104,20 @@ static int strangers(void) {
     return WELL;
 }
 
+/* /proc is still that of the namespace outside: its numbers mean others. */
 static int in_a_namespace(void) {
-    /* /proc is still that of the namespace outside: its numbers mean others. */
-    tree_init(&tree);
-    MUST(tree_choose(&tree) == TREE_BY_WAIT);
-    stage_start(orphan_maker);
+    struct trouble why;
+    int proc = -7;
+
+    MUST(tree_find_proc(&proc, &why) == FAILED && why.status == EXIT_SYSTEM && proc == -7);
+    MUST(strstr(why.text, "another pid namespace"));
+    tree_init(&tree, -1);
+    tree.keep = stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 2));
-    MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 1);
+    /* Who is kept is killed; that is not said of the one who comes from it. */
+    MUST(!tree_kill(&tree, clock_now_ms() + 20) && waitpid(tree.keep, NULL, 0) == tree.keep);
+    MUST(tree_lives(&tree) && kill(-1, SIGKILL) == 0);
     return WELL;
 }
 
@@ -107,7 +130,7 @@ static void namespace_maker(void) {
 }
 
 static int around_a_namespace(void) {
-    tree_init(&tree);
+    tree_init(&tree, -1);
     stage_start(namespace_maker);
     MUST(stage_wait(&stage->ready, 3));
     if (stage->told)
@@ -137,10 +160,11 @@ static const char *used_again_list(const int *to) {
     int dir;
 
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    tree_init(&tree);
+    tree_init(&tree, -1);
     pid = stage_start(sleeper);
     stage_wait(&stage->ready, 1);
-    tree_choose(&tree);
+    tree_find_how(&tree);
+    tree.self = getpid();
     tree_list_clear(&tree); /* as whatever walks does first */
     tree_walk(&tree, 0);
     if (!tree_walk_open(&tree, tree_list_find(&tree, pid), &dir, &sight))
@@ -164,6 +188,118 @@ static const char *used_again_list(const int *to) {
 static bool mount_proc(const char *options) {
     return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("proc", "/proc", "proc", 0, options) == 0;
+}
+
+/* The number that we have in the namespace of /proc. */
+static pid_t number_in_proc(void) {
+    char text[16] = "";
+
+    return readlink("/proc/self", text, sizeof text - 1) > 0 ? atoi(text) : -1;
+}
+
+/* In a namespace below that of /proc, as a process that has the same number in both. */
+static int the_same_number(void) {
+    int proc;
+
+    tree_find_proc(&proc, NULL);
+    if (number_in_proc() != getpid())
+        return NOT_HERE;
+    MUST(tree_find_proc(&proc, NULL) == FAILED);
+    return WELL;
+}
+
+static int in_the_child(int (*test)(void)) {
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(test());
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : BADLY;
+}
+
+/* Nobody else starts processes in these namespaces. */
+static int with_the_next_number(void) {
+    char text[16];
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+
+    snprintf(text, sizeof text, "%d", number_in_proc());
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        return NOT_HERE;
+    close(fd);
+    return in_the_child(the_same_number);
+}
+
+static int in_a_namespace_below(void) {
+    return unshare(CLONE_NEWPID) < 0 ? NOT_HERE : in_the_child(with_the_next_number);
+}
+
+static int numbers_agree(void) {
+    int proc;
+
+    if (!mount_proc(NULL))
+        return NOT_HERE;
+    MUST(tree_find_proc(&proc, NULL) == DONE);
+    return in_the_child(in_a_namespace_below);
+}
+
+/* A directory in which the right `self` is all there is. */
+static int false_proc(void) {
+    struct trouble why;
+    int proc = -7;
+
+    if (!mount_proc(NULL) || mount("none", "/mnt", "tmpfs", 0, NULL) < 0)
+        return NOT_HERE;
+    MUST(mkdir("/mnt/self", 0755) == 0);
+    MUST(mount("/proc/self", "/mnt/self", NULL, MS_BIND, NULL) == 0);
+    MUST(mount("/mnt", "/proc", NULL, MS_BIND | MS_REC, NULL) == 0);
+    MUST(access("/proc/self/status", R_OK) == 0);
+    MUST(tree_find_proc(&proc, &why) == FAILED && strstr(why.text, "no proc file system"));
+    MUST(proc == -7 && open("/", O_PATH | O_CLOEXEC) == dup(0) - 1); /* none was left open */
+    return WELL;
+}
+
+static int found_in(const char *options) {
+    int proc = -1;
+
+    if (!mount_proc(options))
+        return NOT_HERE;
+    MUST(setresgid(1, 1, 1) == 0 && setresuid(1, 1, 1) == 0);
+    MUST(prctl(PR_SET_DUMPABLE, 1) == 0); /* as after an execve: else we are hidden ourselves */
+    MUST(tree_find_proc(&proc, NULL) == DONE);
+    tree_init(&tree, proc);
+    stage_start(orphan_maker);
+    MUST(stage_wait(&stage->ready, 2));
+    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
+    return WELL;
+}
+
+static int hides_others(void) {
+    return found_in("hidepid=1");
+}
+
+static int shows_no_others(void) {
+    return found_in("hidepid=2");
+}
+
+static int shows_processes_alone(void) {
+    return found_in("subset=pid");
+}
+
+/* What was found stays, whatever stands at its place. */
+static int covered(void) {
+    int proc;
+
+    if (!mount_proc(NULL))
+        return NOT_HERE;
+    MUST(tree_find_proc(&proc, NULL) == DONE);
+    tree_init(&tree, proc);
+    tree_keep(&tree, stage_start(orphan_maker));
+    MUST(stage_wait(&stage->ready, 2));
+    MUST(umount2("/proc", MNT_DETACH) == 0 && mount("none", "/proc", "tmpfs", 0, NULL) == 0);
+    MUST(access("/proc/self", F_OK) < 0);
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 2);
+    MUST(tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    return WELL;
 }
 
 static int used_again(void) {
@@ -199,19 +335,16 @@ static void of_nobody(void) {
 
 /* We are `daemon`, and hidepid hides who is `nobody`; root may not be told. */
 static int hidden_and_refused(void) {
-    unsigned reached;
     pid_t pid;
 
     if (!mount_proc("hidepid=2"))
         return NOT_HERE;
-    tree_init(&tree);
-    MUST(tree_choose(&tree) == TREE_BY_CHILDREN);
+    tree_init(&tree, -1);
     pid = stage_start(of_nobody);
     MUST(stage_wait(&stage->ready, 3));
     MUST(setgroups(0, NULL) == 0 && setresgid(1, 1, 0) == 0 && setresuid(1, 1, 0) == 0);
-    reached = tree_signal(&tree, SIGTERM);
-    MUST(reached == 0 && tree.refused == 1 && tree.unknown);
-    MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()) && tree.refused == 1);
+    MUST(tree_signal(&tree, SIGTERM) == 0);
+    MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()));
     MUST(kill(pid, 0) < 0 && errno == EPERM);
     MUST(setresuid(0, 0, 0) == 0 && setresgid(0, 0, 0) == 0);
     MUST(tree_kill(&tree, stage_soon()));
@@ -219,13 +352,35 @@ static int hidden_and_refused(void) {
 }
 
 static int few_descriptors(void) {
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    tree_init(&tree, -1);
+    tree_keep(&tree, stage_start(orphan_maker));
+    MUST(stage_wait(&stage->ready, 2));
+    MUST(limit_descriptors(0));
+    MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    return WELL;
+}
 
-    tree_init(&tree);
+/* The one descriptor that there is for the list of our children was that of /proc. */
+static int one_descriptor(void) {
+    int proc;
+
+    MUST(tree_find_proc(&proc, NULL) == DONE && limit_descriptors((rlim_t)proc + 1));
+    tree_init(&tree, proc);
+    tree_keep(&tree, stage_start(orphan_maker));
+    MUST(stage_wait(&stage->ready, 2) && tree.own >= 0);
+    MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    return WELL;
+}
+
+/* Too late for the list: it is not said that nothing lives, and there is an end to looking. */
+static int no_descriptor(void) {
+    tree_init(&tree, -1);
     stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 2));
-    MUST(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
+    MUST(limit_descriptors(0));
+    MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms() + 50));
+    MUST(limit_descriptors(RLIM_INFINITY));
+    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
     return WELL;
 }
 
@@ -243,7 +398,7 @@ static void debugger(void) {
 static int traced(void) {
     pid_t pid;
 
-    tree_init(&tree);
+    tree_init(&tree, -1);
     stage_start(sleeper);
     MUST(stage_wait(&stage->ready, 1));
     pid = stage_start(debugger);
@@ -256,15 +411,25 @@ static int traced(void) {
 }
 
 int main(void) {
+    const int both = CLONE_NEWPID | CLONE_NEWNS;
+
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     stage_set();
-    tree_init(&tree);
+    tree_init(&tree, -1);
     apart(strangers, 0, "children that were there before, and theirs, are left alone");
     apart(around_a_namespace, 0, "a pid namespace in the tree is seen through");
-    apart(in_a_namespace, CLONE_NEWPID, "with a foreign /proc all are killed");
-    apart(used_again, CLONE_NEWPID | CLONE_NEWNS, "a number that is used again means another");
-    apart(hidden_and_refused, CLONE_NEWPID | CLONE_NEWNS, "hidden, and not to be signalled: said");
+    apart(in_a_namespace, CLONE_NEWPID, "a foreign /proc is none, and all are not said to be dead");
+    apart(numbers_agree, both, "a foreign /proc is none, though our numbers there and here agree");
+    apart(false_proc, both, "a directory that is no proc file system is none");
+    apart(hides_others, both, "hidepid=1 will do");
+    apart(shows_no_others, both, "hidepid=2 will do");
+    apart(shows_processes_alone, both, "subset=pid will do");
+    apart(covered, both, "a /proc that is unmounted and covered later is still seen");
+    apart(used_again, both, "a number that is used again means another");
+    apart(hidden_and_refused, both, "hidden, and not to be signalled: said");
     apart(few_descriptors, 0, "without a descriptor left all are killed");
+    apart(one_descriptor, 0, "and where there never was one to spare");
+    apart(no_descriptor, 0, "without any list nobody is said to be dead");
     apart(traced, 0, "one that a debugger holds is killed");
     return check_done();
 }
