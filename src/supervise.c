@@ -113,11 +113,11 @@ static int64_t give_up_at(const struct supervised *s) {
     return clock_earlier(s->give_up_at_ms, kill_at_ms + (overdue_at_ms - kill_at_ms) / 2);
 }
 
-/* A vlock within the command has a guard that releases its lock: it gets what time there is. */
+/* A vlock within the command has a guard that releases its lock: it gets the time there is before
+ * the rest must be killed, none under a lease that is lost. */
 static void spare_guards(struct supervised *s) {
-    int64_t now_ms = clock_now_ms();
-
-    tree_kill_but(s->tree, GUARD_NAME, kept(s) ? lease_kill_at(&s->lock->lease) : now_ms);
+    tree_kill_but(s->tree, GUARD_NAME,
+                  kept(s) ? lease_stop_at(&s->lock->lease) : clock_now_ms());
 }
 
 /* Once more, until the lease is to be renewed. */
@@ -153,9 +153,9 @@ static void stop_tree(struct supervised *s, int64_t kill_at_ms) {
     if (clock_now_ms() >= s->kill_at_ms)
         return;                /* no time for that */
     s->tree->but = GUARD_NAME; /* it passes on what its own FRONT gets */
-    tree_signal(s->tree, s->wishes->signo);
+    tree_signal(s->tree, s->wishes->signo, s->kill_at_ms);
     s->tree->but = NULL;
-    tree_signal(s->tree, SIGCONT);
+    tree_signal(s->tree, SIGCONT, s->kill_at_ms);
 }
 
 static int64_t after_grace_ms(const struct supervised *s) {

@@ -57,6 +57,14 @@ bool tree_spare(struct tree *tree, pid_t pid) {
     return true;
 }
 
+/* For `pause_ms`, but not beyond `until_ms`. */
+static void pause_until(int64_t pause_ms, int64_t until_ms) {
+    int64_t left_ms = clock_earlier(pause_ms, until_ms - clock_now_ms());
+
+    if (left_ms > 0)
+        poll(NULL, 0, (int)left_ms);
+}
+
 /* Looks until two looks agree. A storm never agrees: then what is on the list has to do. */
 static void gather(struct tree *tree, int signo, int64_t until_ms) {
     int looks = 0;
@@ -68,10 +76,10 @@ static void gather(struct tree *tree, int signo, int64_t until_ms) {
 
 /* Whoever is found runs on, so a family that grows does so the faster the longer it is looked at.
  * Two looks at least, however slow the machine. */
-static void gather_running(struct tree *tree) {
+static void gather_running(struct tree *tree, int64_t until_ms) {
     tree_walk(tree, 0);
     if (tree->changed)
-        gather(tree, 0, clock_now_ms() + AGREE_MS);
+        gather(tree, 0, clock_earlier(until_ms, clock_now_ms() + AGREE_MS));
 }
 
 /* True if it was reached. */
@@ -89,12 +97,12 @@ static bool send_one(struct tree *tree, struct tree_member *member, int signo) {
 }
 
 /* Parents first: a shell whose child has ended would start the next one. */
-unsigned tree_signal(struct tree *tree, int signo) {
+unsigned tree_signal(struct tree *tree, int signo, int64_t until_ms) {
     unsigned reached = 0;
 
     begin(tree);
     tree->left = 0;
-    gather_running(tree);
+    gather_running(tree, until_ms);
     for (unsigned i = 0; i < tree->count; i++)
         reached += send_one(tree, &tree->members[i], signo);
     tree_list_clear(tree);
@@ -197,7 +205,7 @@ bool tree_kill(struct tree *tree, int64_t deadline_ms) {
         await_all(tree, deadline_ms);
         lives = tree_lives(tree);
         if (lives && !reached)
-            poll(NULL, 0, AGAIN_MS);
+            pause_until(AGAIN_MS, deadline_ms);
     } while (lives && clock_now_ms() < deadline_ms);
     return !lives;
 }
@@ -226,7 +234,7 @@ void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms) {
         gather(tree, SIGKILL, until_ms);
         tree_list_clear(tree);
         if (tree->left)
-            poll(NULL, 0, AGAIN_MS);
+            pause_until(AGAIN_MS, until_ms);
     } while (tree->left && clock_now_ms() < until_ms);
     tree->but = NULL;
 }
@@ -261,7 +269,7 @@ void tree_names(struct tree *tree, char *out, size_t bytes) {
         return;
     *out = '\0';
     begin(tree);
-    gather_running(tree);
+    gather_running(tree, CLOCK_NEVER);
     for (unsigned i = 0; i < tree->count; i++)
         living += tree->members[i].state == TREE_MEMBER || tree->members[i].state == TREE_HIDDEN;
     shown = add_names(tree, out, bytes, living, &used);

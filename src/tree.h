@@ -108,8 +108,9 @@ bool tree_spare(struct tree *tree, pid_t pid);
 
 /* Sends `signo` once to every descendant that lives at this moment, to none that starts only
  * because of the signal (what a trap runs is left to do its work). Returns how many it reached.
+ * A family that grows is looked at until 50 ms have passed, or it is `until_ms` (CLOCK_BOOTTIME).
  * A stopped process takes notice only when it is continued: send SIGCONT after SIGTERM. */
-unsigned tree_signal(struct tree *tree, int signo);
+unsigned tree_signal(struct tree *tree, int signo, int64_t until_ms);
 
 /* True if any descendant lives, or if that cannot be told. Waits for those of our own children that
  * are dead, except the kept and the spared. One system call when there is no child at all. */
@@ -122,8 +123,8 @@ bool tree_lives(struct tree *tree);
 bool tree_kill(struct tree *tree, int64_t deadline_ms);
 
 /* Kills each descendant as it is found, but those that go by this name, which see to themselves
- * when what they look after is gone: waits until they are gone too, a fifth of a second at most.
- * tree_kill() has the rest. */
+ * when what they look after is gone: waits until they are gone too, until `until_ms`
+ * (CLOCK_BOOTTIME), and a fifth of a second at most. tree_kill() has the rest. */
 void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms);
 
 /* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",

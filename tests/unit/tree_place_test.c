@@ -84,14 +84,14 @@ static int strangers(void) {
     MUST(stage_wait(&stage->ready, 3));
     tree_init(&tree, -1);
     MUST(tree.since_ticks > 0);
-    MUST(!tree_lives(&tree) && tree_signal(&tree, SIGKILL) == 0);
+    MUST(!tree_lives(&tree) && tree_signal(&tree, SIGKILL, stage_soon()) == 0);
     stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 5));
-    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 2);
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0, stage_soon()) == 2);
     /* A stranger ends: its child comes to us, and is one still. */
     kill(parent, SIGKILL);
     waitpid(parent, NULL, 0);
-    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
+    MUST(tree_signal(&tree, 0, stage_soon()) == 2 && tree_kill(&tree, stage_soon()));
     MUST(!tree_lives(&tree));
     /* Where their age is not to be seen it cannot be told that nothing lives. */
     tree_keep(&tree, 0);
@@ -114,7 +114,7 @@ static int in_a_namespace(void) {
     tree_init(&tree, -1);
     tree.keep = stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 2));
-    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 1);
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0, stage_soon()) == 1);
     /* Who is kept is killed; that is not said of the one who comes from it. */
     MUST(!tree_kill(&tree, clock_now_ms() + 20) && waitpid(tree.keep, NULL, 0) == tree.keep);
     MUST(tree_lives(&tree) && kill(-1, SIGKILL) == 0);
@@ -135,7 +135,7 @@ static int around_a_namespace(void) {
     MUST(stage_wait(&stage->ready, 3));
     if (stage->told)
         return tree_kill(&tree, stage_soon()) ? NOT_HERE : BADLY;
-    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 3);
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0, stage_soon()) == 3);
     MUST(tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
     return WELL;
 }
@@ -269,7 +269,7 @@ static int found_in(const char *options) {
     tree_init(&tree, proc);
     stage_start(orphan_maker);
     MUST(stage_wait(&stage->ready, 2));
-    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
+    MUST(tree_signal(&tree, 0, stage_soon()) == 2 && tree_kill(&tree, stage_soon()));
     return WELL;
 }
 
@@ -297,7 +297,7 @@ static int covered(void) {
     MUST(stage_wait(&stage->ready, 2));
     MUST(umount2("/proc", MNT_DETACH) == 0 && mount("none", "/proc", "tmpfs", 0, NULL) == 0);
     MUST(access("/proc/self", F_OK) < 0);
-    MUST(tree_lives(&tree) && tree_signal(&tree, 0) == 2);
+    MUST(tree_lives(&tree) && tree_signal(&tree, 0, stage_soon()) == 2);
     MUST(tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
     return WELL;
 }
@@ -343,7 +343,7 @@ static int hidden_and_refused(void) {
     pid = stage_start(of_nobody);
     MUST(stage_wait(&stage->ready, 3));
     MUST(setgroups(0, NULL) == 0 && setresgid(1, 1, 0) == 0 && setresuid(1, 1, 0) == 0);
-    MUST(tree_signal(&tree, SIGTERM) == 0);
+    MUST(tree_signal(&tree, SIGTERM, stage_soon()) == 0);
     MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()));
     MUST(kill(pid, 0) < 0 && errno == EPERM);
     MUST(setresuid(0, 0, 0) == 0 && setresgid(0, 0, 0) == 0);
@@ -380,7 +380,7 @@ static int no_descriptor(void) {
     MUST(limit_descriptors(0));
     MUST(tree_lives(&tree) && !tree_kill(&tree, clock_now_ms() + 50));
     MUST(limit_descriptors(RLIM_INFINITY));
-    MUST(tree_signal(&tree, 0) == 2 && tree_kill(&tree, stage_soon()));
+    MUST(tree_signal(&tree, 0, stage_soon()) == 2 && tree_kill(&tree, stage_soon()));
     return WELL;
 }
 

@@ -61,9 +61,9 @@ static void headless(void) {
 static bool counts(unsigned processes) {
     int64_t end_ms = stage_soon();
 
-    while (tree_signal(&tree, 0) != processes && clock_now_ms() < end_ms)
+    while (tree_signal(&tree, 0, stage_soon()) != processes && clock_now_ms() < end_ms)
         poll(NULL, 0, 1);
-    return tree_signal(&tree, 0) == processes;
+    return tree_signal(&tree, 0, stage_soon()) == processes;
 }
 
 static bool ends_all(const char *what, void (*part)(void), int processes) {
@@ -164,12 +164,12 @@ static void family(void) {
 static void test_signal(void) {
     char names[200];
 
-    check(tree_signal(&tree, SIGTERM) == 0 && !tree_lives(&tree), "nobody is nobody");
+    check(tree_signal(&tree, SIGTERM, stage_soon()) == 0 && !tree_lives(&tree), "nobody is nobody");
     tree_names(&tree, names, sizeof names);
     check(!*names, "and has no name");
     stage_start(family);
     stage_wait(&stage->ready, 3);
-    check(tree_signal(&tree, SIGTERM) == 3, "a signal reaches each of a family");
+    check(tree_signal(&tree, SIGTERM, stage_soon()) == 3, "a signal reaches each of a family");
     check(stage_wait(&stage->told, 3) && stage_wait(&stage->ready, 4), "all take notice");
     check(stage->told == 3, "once each, and what a trap started is left to do its work");
     tree_names(&tree, names, sizeof names);
@@ -201,14 +201,16 @@ static void test_own_children(void) {
           "the status of the kept one stays");
     tree_keep(&tree, stage_start(sleeper));
     stage_wait(&stage->ready, 2);
-    check(tree_signal(&tree, 0) == 1 && tree_kill(&tree, stage_soon()), "it is killed like all");
+    check(tree_signal(&tree, 0, stage_soon()) == 1 && tree_kill(&tree, stage_soon()),
+          "it is killed like all");
     check(waitpid(tree.keep, &status, WNOHANG) == tree.keep && WTERMSIG(status) == SIGKILL,
           "and its end is left to be seen");
     tree_keep(&tree, 0);
     pid = stage_start(in_a_session);
     stage_wait(&stage->ready, 4);
     tree_spare(&tree, pid);
-    check(!tree_lives(&tree) && tree_signal(&tree, SIGKILL) == 0 && tree_kill(&tree, 0),
+    check(!tree_lives(&tree) && tree_signal(&tree, SIGKILL, stage_soon()) == 0 &&
+              tree_kill(&tree, 0),
           "a spared one and its child are not touched");
     check(kill(pid, 0) == 0 && waitpid(pid, NULL, WNOHANG) == 0, "they live on");
     tree.spared_count = 0;
@@ -229,7 +231,7 @@ static void test_crowd(int count) {
     for (int i = 0; i < count; i++)
         stage_start(noter);
     check(stage_wait(&stage->ready, count), "%d children stand there", count);
-    reached = tree_signal(&tree, SIGTERM);
+    reached = tree_signal(&tree, SIGTERM, stage_soon());
     check(reached == (unsigned)count && stage_wait(&stage->told, count) && stage->told == count,
           "each hears a signal once");
     check(tree_kill(&tree, stage_soon()) && !tree_lives(&tree) && stage_empty(), "all are killed");
