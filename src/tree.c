@@ -24,6 +24,7 @@
 static void begin(struct tree *tree) {
     tree_find_how(tree);
     tree->self = getpid();
+    tree->program_count = 0;
     tree_list_clear(tree);
 }
 
@@ -40,7 +41,7 @@ void tree_init(struct tree *tree, int proc) {
     tree->own = -1;
     tree->keep = 0;
     tree->but = NULL;
-    tree->left = tree->spared_count = 0;
+    tree->left = tree->spared_count = tree->program_count = 0;
     tree->changed = tree->unlisted = false;
     tree->since_ticks = 0;
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)

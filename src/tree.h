@@ -40,8 +40,9 @@
 
 #include "trouble.h"
 
-#define TREE_NEAR   256 /* processes that are listed without a mapping; a power of two */
-#define TREE_SPARED 16
+#define TREE_NEAR     256 /* processes that are listed without a mapping; a power of two */
+#define TREE_SPARED   16
+#define TREE_PROGRAMS 4
 
 enum tree_how { TREE_UNTRIED, TREE_BY_CHILDREN, TREE_BY_SCAN };
 
@@ -56,6 +57,11 @@ enum tree_state {
     TREE_GONE
 };
 
+/* An executable file. */
+struct tree_program {
+    uint64_t device, inode;
+};
+
 struct tree_member {
     uint64_t born_ticks; /* since boot; with the pid, who it is */
     pid_t pid, parent;
@@ -66,13 +72,16 @@ struct tree_member {
 
 /* Everything is private except what has a comment. */
 struct tree {
-    const char *but; /* tree_signal() leaves out who goes by this name; NULL: nobody */
+    const char *but; /* tree_signal() leaves out who goes by this name and runs the same program as
+                        we do; NULL: nobody */
     unsigned left;   /* how many those were, in the last call */
     pid_t keep;
     enum tree_how how;
     int proc, own; /* /proc, and the list of our children there; -1: not open */
     pid_t self;
     uint64_t since_ticks; /* children of ours that are not younger are strangers */
+    struct tree_program programs[TREE_PROGRAMS]; /* what counts as the same; empty: not known yet */
+    unsigned program_count;
     pid_t spared[TREE_SPARED];
     unsigned spared_count;
     bool changed;
@@ -122,9 +131,9 @@ bool tree_lives(struct tree *tree);
  * not come out of the kernel. Kills once even if the deadline has passed. */
 bool tree_kill(struct tree *tree, int64_t deadline_ms);
 
-/* Kills each descendant as it is found, but those that go by this name, which see to themselves
- * when what they look after is gone: waits until they are gone too, until `until_ms`
- * (CLOCK_BOOTTIME), and a fifth of a second at most. tree_kill() has the rest. */
+/* Kills each descendant as it is found, but those that go by this name and run the same program as
+ * we do, which see to themselves when what they look after is gone: waits until they are gone too,
+ * until `until_ms` (CLOCK_BOOTTIME), and a fifth of a second at most. tree_kill() has the rest. */
 void tree_kill_but(struct tree *tree, const char *name, int64_t until_ms);
 
 /* Writes the names of those that live, for people: "sleep (pid 123), nc (pid 130) and 4 more",

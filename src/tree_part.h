@@ -56,8 +56,13 @@ bool tree_walk_own(struct tree *tree);
 bool tree_walk_open(struct tree *tree, struct tree_member *member, int *dir,
                     struct tree_sight *sight);
 
-/* True, and counted, if the member that was opened as `dir` goes by the name that is left out. */
+/* True, and counted, if the member that was opened is left out: it goes by that name, and it runs
+ * our own program. */
 bool tree_walk_leaves(struct tree *tree, int dir, const struct tree_sight *sight);
+
+/* True if the process behind `dir` runs the same program as we do, or the other one that was
+ * installed with it. */
+bool tree_program_is_ours(struct tree *tree, int dir);
 
 /* Sends a signal to a member that was opened. False if it is gone, or may not be signalled. */
 bool tree_walk_send(const struct tree_member *member, int dir, int signo);

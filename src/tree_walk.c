@@ -186,8 +186,7 @@ bool tree_walk_send(const struct tree_member *member, int dir, int signo) {
 }
 
 bool tree_walk_leaves(struct tree *tree, int dir, const struct tree_sight *sight) {
-    (void)dir;
-    if (!tree->but || strcmp(sight->comm, tree->but) != 0)
+    if (!tree->but || strcmp(sight->comm, tree->but) != 0 || !tree_program_is_ours(tree, dir))
         return false;
     tree->left++;
     return true;

@@ -225,6 +225,56 @@ static void test_own_children(void) {
     check(tree_kill(&tree, stage_soon()) && stage_empty(), "and its process ends like others");
 }
 
+/* The same program, if not the one that it is called after. */
+static void namesake(void) {
+    prctl(PR_SET_NAME, "the-name");
+    sleeper();
+}
+
+static void impostor(void) {
+    stage_ready(1);
+    execl("./the-name", "the-name", "60", NULL);
+    _exit(1);
+}
+
+static bool is_called(pid_t pid, const char *name) {
+    char path[64], found[64] = "";
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, found, sizeof found - 1) < 0)
+        return false;
+    close(fd);
+    return strncmp(found, name, strlen(name)) == 0;
+}
+
+/* Runs in a directory of its own. */
+static void test_left_out(void) {
+    char directory[] = "/tmp/vlock-tree-XXXXXX";
+    int64_t end_ms = stage_soon();
+    pid_t pid;
+
+    if (!mkdtemp(directory) || chdir(directory) < 0 || symlink("/bin/sleep", "the-name") < 0)
+        abort();
+    stage_start(namesake);
+    pid = stage_start(impostor);
+    stage_wait(&stage->ready, 2);
+    while (!is_called(pid, "the-name") && clock_now_ms() < end_ms)
+        poll(NULL, 0, 1);
+    tree.but = "the-name";
+    check(tree_signal(&tree, SIGTERM, stage_soon()) == 1 && tree.left == 1,
+          "of two of one name the one that is our program is left out");
+    check(waitpid(pid, NULL, 0) == pid, "and the other one is not");
+    tree.but = NULL;
+    tree_kill_but(&tree, "the-name", clock_now_ms());
+    check(tree.left == 1 && tree_lives(&tree), "it is not killed when there is no time to wait");
+    check(tree_kill(&tree, stage_soon()) && stage_empty(), "but with all the rest");
+    unlink("the-name");
+    if (chdir("/") == 0)
+        rmdir(directory);
+}
+
 static void test_crowd(int count) {
     unsigned reached;
 
@@ -256,6 +306,7 @@ int main(void) {
     test_storms();
     test_signal();
     test_own_children();
+    test_left_out();
     test_crowd(2000);
     if (tree.how == TREE_BY_CHILDREN)
         test_scan();
