@@ -48,6 +48,14 @@ static int settled_status(const struct guard_told *told) {
     return told->over ? told->status : EXIT_NOT_OWNED;
 }
 
+/* Half of the time until then is for the guards of vlocks within the command, to release their
+ * locks; the other half is for killing what is left. */
+static int64_t half_way(int64_t due_ms) {
+    int64_t now_ms = clock_now_ms();
+
+    return due_ms == CLOCK_NEVER ? CLOCK_NEVER : now_ms + (due_ms - now_ms) / 2;
+}
+
 int estate_settle(struct estate *estate, const struct guard_told *told) {
     struct say say = {.name = estate->name, .quiet = estate->quiet};
     int status = settled_status(told), ended = 0;
@@ -58,7 +66,7 @@ int estate_settle(struct estate *estate, const struct guard_told *told) {
     if (told->beside)
         tree_spare(&estate->tree, told->beside);
     if (!told->over) {
-        tree_kill_but(&estate->tree, GUARD_NAME, told->due_ms);
+        tree_kill_but(&estate->tree, GUARD_NAME, half_way(told->due_ms));
         dead = tree_kill(&estate->tree, clock_after(clock_now_ms(), MOURNED_WITHIN_MS));
     }
     left = dead ? "nothing of the command is left"

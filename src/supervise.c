@@ -116,8 +116,7 @@ static int64_t give_up_at(const struct supervised *s) {
 /* A vlock within the command has a guard that releases its lock: it gets the time there is before
  * the rest must be killed, none under a lease that is lost. */
 static void spare_guards(struct supervised *s) {
-    tree_kill_but(s->tree, GUARD_NAME,
-                  kept(s) ? lease_stop_at(&s->lock->lease) : clock_now_ms());
+    tree_kill_but(s->tree, GUARD_NAME, kept(s) ? lease_stop_at(&s->lock->lease) : clock_now_ms());
 }
 
 /* Once more, until the lease is to be renewed. */
