@@ -218,10 +218,13 @@ void guard_be(struct guard *guard) {
         _exit(EXIT_SYSTEM);
     }
     prctl(PR_SET_PDEATHSIG, GUARD_FRONT_GONE);
-    if (!guard_is_orphan(guard)) { /* else FRONT died before that */
-        told->status = guard->job->work(guard, guard->job->arg);
-        told->ended = true;
+    if (guard_is_orphan(guard)) { /* FRONT died before that; or it lives, and we cannot see it */
+        trouble_say(&guard->shared->why, FAILED, EXIT_SYSTEM,
+                    "what this process starts is in another pid namespace: use unshare --fork");
+        _exit(EXIT_SYSTEM);
     }
+    told->status = guard->job->work(guard, guard->job->arg);
+    told->ended = true;
     _exit(EXIT_DONE);
 }
 

@@ -325,8 +325,10 @@ static void rest(struct supervised *s) {
     }
     if (kept(s))
         until_ms = clock_earlier(until_ms, s->lock->lease.renew_at_ms);
-    if (lasts)
+    if (lasts) {
+        tree_hold(s->tree);
         guard_listen(s->guard);
+    }
     if (kept(s) && lasts)
         lock_watch(s->lock, until_ms, &s->suspect, &why);
     else
@@ -358,7 +360,7 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;
     now_ms = clock_now_ms();
-    tree_keep(s->tree, s->child.pid);
+    s->tree->keep = s->child.pid;
     s->end_at_ms = clock_after(now_ms, s->wishes->max_runtime_ms);
     s->watch_from_ms = now_ms + WATCH_AFTER_MS;
     return outcome;

@@ -16,12 +16,12 @@
  *   TREE_BY_SCAN      the parent in every /proc/PID/stat: a kernel without CONFIG_PROC_CHILDREN
  *
  * Both need a /proc whose numbers are ours: tree_find_proc(), without which nothing should be
- * started. /proc is kept open, so it does not matter what is mounted there later; and so is the
- * list of our own children, which is enough to stop the tree, as everything comes to us once what
- * stood above it is dead. It is what is left when there is no descriptor to open /proc/PID with;
- * tree_signal() then reaches no further. A process that hidepid hides is signalled; its children
- * are not seen until it ends. If not even our own children can be listed, the answer is that
- * something lives, as far as waitid() does not say that there is no child at all.
+ * started. /proc is kept open, so it does not matter what is mounted there later; and so is, by
+ * tree_hold(), the list of our own children, which is enough to stop the tree, as everything comes
+ * to us once what stood above it is dead. It is what is left when there is no descriptor to open
+ * /proc/PID with; tree_signal() then reaches no further. A process that hidepid hides is signalled;
+ * its children are not seen until it ends. If not even our own children can be listed, the answer
+ * is that something lives, as far as waitid() does not say that there is no child at all.
  *
  * tree allocates nothing, uses no stdio and no directory streams (but tree_find_proc(), for its
  * sentence), so it may run in a process whose heap is broken; lists of over TREE_NEAR processes lie
@@ -75,7 +75,8 @@ struct tree {
     const char *but; /* tree_signal() leaves out who goes by this name and runs the same program as
                         we do; NULL: nobody */
     unsigned left;   /* how many those were, in the last call */
-    pid_t keep;
+    pid_t keep;      /* our child whose status the caller wants itself: signalled as all are, never
+                        waited for. 0: none. Set it after tree_init(). */
     enum tree_how how;
     int proc, own; /* /proc, and the list of our children there; -1: not open */
     pid_t self;
@@ -106,10 +107,9 @@ enum outcome tree_find_proc(int *proc, struct trouble *why);
  * that shares its descriptors; -1: found when it is needed. */
 void tree_init(struct tree *tree, int proc);
 
-/* To be called once there is something to look for: opens the list of our children. `pid`, unless
- * 0, is the child whose status the caller wants itself: it is signalled as all are, and never
- * waited for. */
-void tree_keep(struct tree *tree, pid_t pid);
+/* Opens the list of our children, unless it is open: to be called, again and again, once what was
+ * started has lasted. (8 us, which a short command need not pay.) */
+void tree_hold(struct tree *tree);
 
 /* Nor is this child (a guard, a hook), nor what descends from it, part of the tree. False if
  * there are TREE_SPARED of them already. */
@@ -122,7 +122,7 @@ bool tree_spare(struct tree *tree, pid_t pid);
 unsigned tree_signal(struct tree *tree, int signo, int64_t until_ms);
 
 /* True if any descendant lives, or if that cannot be told. Waits for those of our own children that
- * are dead, except the kept and the spared. One system call when there is no child at all. */
+ * are dead, except `keep` and the spared. One system call when there is no child at all. */
 bool tree_lives(struct tree *tree);
 
 /* Stops all descendants until no new ones appear (so that a fork storm does not outrun us), kills

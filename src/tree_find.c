@@ -117,7 +117,7 @@ enum outcome tree_find_proc(int *proc, struct trouble *why) {
                        "cannot find the processes that the command starts in /proc: %s", fault);
 }
 
-/* The number may have become another file's: FRONT executes itself, and see tree_keep(). */
+/* The number may have become another file's: see tree_hold(). */
 static bool is_open(const struct tree *tree) {
     return tree->proc >= 0 && faccessat(tree->proc, "thread-self", F_OK, 0) == 0;
 }
@@ -135,9 +135,8 @@ void tree_find_how(struct tree *tree) {
         tree->how = TREE_BY_SCAN;
 }
 
-void tree_keep(struct tree *tree, pid_t pid) {
-    tree->keep = pid;
-    if (!pid || tree->own >= 0)
+void tree_hold(struct tree *tree) {
+    if (tree->own >= 0)
         return;
     if (tree->proc < 0)
         tree_find_how(tree);

@@ -94,7 +94,6 @@ static int strangers(void) {
     MUST(tree_signal(&tree, 0, stage_soon()) == 2 && tree_kill(&tree, stage_soon()));
     MUST(!tree_lives(&tree));
     /* Where their age is not to be seen it cannot be told that nothing lives. */
-    tree_keep(&tree, 0);
     MUST(limit_descriptors(0) && tree_lives(&tree) && !tree_kill(&tree, clock_now_ms()));
     MUST(limit_descriptors(RLIM_INFINITY) && !tree_lives(&tree) && kill(child, 0) == 0);
     MUST(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
@@ -293,7 +292,8 @@ static int covered(void) {
         return NOT_HERE;
     MUST(tree_find_proc(&proc, NULL) == DONE);
     tree_init(&tree, proc);
-    tree_keep(&tree, stage_start(orphan_maker));
+    tree.keep = stage_start(orphan_maker);
+    tree_hold(&tree);
     MUST(stage_wait(&stage->ready, 2));
     MUST(umount2("/proc", MNT_DETACH) == 0 && mount("none", "/proc", "tmpfs", 0, NULL) == 0);
     MUST(access("/proc/self", F_OK) < 0);
@@ -353,7 +353,8 @@ static int hidden_and_refused(void) {
 
 static int few_descriptors(void) {
     tree_init(&tree, -1);
-    tree_keep(&tree, stage_start(orphan_maker));
+    tree.keep = stage_start(orphan_maker);
+    tree_hold(&tree);
     MUST(stage_wait(&stage->ready, 2));
     MUST(limit_descriptors(0));
     MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
@@ -366,7 +367,8 @@ static int one_descriptor(void) {
 
     MUST(tree_find_proc(&proc, NULL) == DONE && limit_descriptors((rlim_t)proc + 1));
     tree_init(&tree, proc);
-    tree_keep(&tree, stage_start(orphan_maker));
+    tree.keep = stage_start(orphan_maker);
+    tree_hold(&tree);
     MUST(stage_wait(&stage->ready, 2) && tree.own >= 0);
     MUST(tree_lives(&tree) && tree_kill(&tree, stage_soon()) && !tree_lives(&tree));
     return WELL;

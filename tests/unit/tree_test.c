@@ -193,19 +193,19 @@ static void test_own_children(void) {
     char names[100];
     pid_t pid = stage_start(ends_at_once);
 
-    tree_keep(&tree, pid);
+    tree.keep = pid;
     stage_wait(&stage->ready, 1);
     waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT);
     check(!tree_lives(&tree) && tree_kill(&tree, stage_soon()), "a dead child does not live");
     check(waitpid(pid, &status, WNOHANG) == pid && WEXITSTATUS(status) == 7,
           "the status of the kept one stays");
-    tree_keep(&tree, stage_start(sleeper));
+    tree.keep = stage_start(sleeper);
     stage_wait(&stage->ready, 2);
     check(tree_signal(&tree, 0, stage_soon()) == 1 && tree_kill(&tree, stage_soon()),
           "it is killed like all");
     check(waitpid(tree.keep, &status, WNOHANG) == tree.keep && WTERMSIG(status) == SIGKILL,
           "and its end is left to be seen");
-    tree_keep(&tree, 0);
+    tree.keep = 0;
     pid = stage_start(in_a_session);
     stage_wait(&stage->ready, 4);
     tree_spare(&tree, pid);
