@@ -314,7 +314,7 @@ nobody_waits() { [ "$(cli zcard "{$K}:vlock:queue")" = 0 ]; }
         rm -f end
         rule none
         background "$VLOCK_BIN" run -t 9s "$K" -- \
-            sh -c 'echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
+            sh -c 'echo ready; until [ -e end ]; do sleep 0.1; done; exit 5'
         pid=$!
         until_true 10 has out ready
         until_true 10 has "$PROXY/log" HGET # it watches the lock: what comes next is a renewal
@@ -474,7 +474,7 @@ open("port.new", "w").write(str(s.getsockname()[1]))
 import os; os.rename("port.new", "port")
 time.sleep(600)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" full.py
     until_true 10 test -e port
     gives 69 -u "redis://127.0.0.1:$(<port)" --connect-timeout 300ms acquire -n "$K"

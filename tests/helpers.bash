@@ -120,9 +120,17 @@ until_true() {
     shift
     until "$@"; do
         ((SECONDS <= last)) || { echo "never came true: $*"; return 1; }
-        # What takes long is looked at less often: here others are at work, too.
-        if ((looks++ < 50)); then sleep 0.02; else sleep 0.1; fi
+        # What takes long is looked at less often: others are at work here, too.
+        if ((looks++ < 50)); then pause 0.02; else pause 0.1; fi
     done
+}
+
+# pause SECONDS: as sleep, without a process of its own: nobody writes to this pipe.
+pause() {
+    local pipe=$BATS_RUN_TMPDIR/pause
+    [ -p "$pipe" ] || mkfifo "$pipe"
+    [ -n "${PAUSE-}" ] || exec {PAUSE}<>"$pipe"
+    read -rt "$1" -u "$PAUSE" || :
 }
 
 not() { ! "$@"; }
@@ -178,16 +186,21 @@ ends() {
 # has FILE TEXT: FILE exists and holds TEXT.
 has() { grep -qsF -e "$2" "$1"; }
 
-# python: one that can import redis (another may come first in PATH).
-python() {
-    local try
-    if [ -z "${PYTHON-}" ]; then
-        for try in /usr/bin/python3 python3; do
-            "$try" -c 'import redis' 2>/dev/null && export PYTHON=$try && break
+# find_python: sets PYTHON to one that can import redis (another may come first in PATH).
+find_python() {
+    local known=$BATS_RUN_TMPDIR/python
+    export PYTHON
+    [ -z "${PYTHON-}" ] || return 0
+    if [ ! -s "$known" ]; then
+        for PYTHON in /usr/bin/python3 python3; do
+            "$PYTHON" -c 'import importlib.util as u; exit(not u.find_spec("redis"))' && break
+            PYTHON=
         done
+        echo "${PYTHON:?no python3 can import redis}" >"$known"
     fi
-    "${PYTHON:?no python3 can import redis}" "$@"
+    PYTHON=$(<"$known")
 }
+python() { find_python && "$PYTHON" "$@"; }
 
 # --- servers ---------------------------------------------------------------------------------
 
@@ -235,6 +248,25 @@ cli_raw() { "$SERVER_KIND-cli" -s "$SOCK" "$@"; }
 
 # cli ARG...: one command to the server last started, with AUTH from $SERVER_PASSWORD if set.
 cli() { cli_raw ${SERVER_PASSWORD:+--no-auth-warning -a "$SERVER_PASSWORD"} "$@"; }
+
+# reply_to WORD...: as cli, for an answer that is a number or a word, without a process of its own:
+# what is waited for is asked again and again.
+reply_to() {
+    local LC_ALL=C link line word
+    if [ -n "${SERVER_PASSWORD-}" ]; then
+        cli "$@"
+        return
+    fi
+    exec {link}<>"/dev/tcp/127.0.0.1/$PORT"
+    {
+        printf '*%d\r\n' $#
+        for word; do printf '$%d\r\n%s\r\n' ${#word} "$word"; done
+    } >&"$link"
+    IFS= read -r line <&"$link"
+    exec {link}>&-
+    line=${line%$'\r'}
+    echo "${line#[:+]}"
+}
 
 # make_certificates: a CA, a server's certificate for localhost and 127.0.0.1 and one for
 # elsewhere.test, a client's certificate; once per file. Sets CERTS.
@@ -299,7 +331,7 @@ on_server() { [ "$STORE" != local ]; }
 # --- facts about a key -----------------------------------------------------------------------
 
 value_of() { cli get "$1"; }
-pttl_of() { cli pttl "$1"; }
+pttl_of() { reply_to pttl "$1"; }
 
 # set_key KEY VALUE [MS]: what a foreign client writes; the local store has no such thing.
 set_key() {
@@ -312,7 +344,7 @@ set_key() {
 }
 
 is_free() {
-    if on_server; then [ "$(cli exists "$1")" = 0 ]; else ! "$VLOCK_BIN" -q locked -- "$1"; fi
+    if on_server; then [ "$(reply_to exists "$1")" = 0 ]; else ! "$VLOCK_BIN" -q locked -- "$1"; fi
 }
 
 is_held() { ! is_free "$1"; }
@@ -351,7 +383,7 @@ start_proxy() {
     PROXY=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/proxy-XXXX")
     local listen=127.0.0.1:0
     [ "${1-}" != unix ] || listen=unix:$PROXY/sock
-    python -c '' # finds $PYTHON
+    find_python
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/proxy.py" "$listen" "127.0.0.1:$PORT" \
         "$PROXY" 2>"$PROXY/err" 3>&- &
     PROXY_PID=$!
@@ -371,7 +403,7 @@ rule() {
 start_scripted() {
     export SCRIPTED SCRIPTED_PORT
     SCRIPTED=$(mktemp -d "$BATS_TEST_TMPDIR/scripted-XXXX")
-    python -c '' # finds $PYTHON
+    find_python
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/scripted.py" "$SCRIPTED" "$@" \
         2>"$SCRIPTED/err" 3>&- &
     until_true 10 test -e "$SCRIPTED/port"

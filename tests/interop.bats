@@ -140,7 +140,7 @@ print("ready", flush=True)
 assert it.acquire(blocking_timeout=100)
 print("taken", flush=True)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" waiter.py "$SOCK" "$K"
     waiter=$!
     until_true 10 has out ready
@@ -173,7 +173,7 @@ SH
 it = handed(sys.argv[3])
 assert it.owned() and not lock(timeout=1).acquire(blocking=False)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     gives 0 run -t 60s "$K" -- sh eyes.sh "$PYTHON" eyes.py "$SOCK"
     py 'assert lock(timeout=1).acquire(blocking=False)'
 }
@@ -192,7 +192,7 @@ for i in range(int(os.environ["TIMES"])):
         n = int(open("counter").read())
         open("counter", "w").write(f"{n + 1}\n")
 PY
-    python -c '' # finds $PYTHON
+    find_python
     pids=()
     for _ in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"

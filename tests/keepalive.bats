@@ -39,7 +39,7 @@ script() {
     # shellcheck disable=SC2016 # for that shell
     background sh -c 'token=$("$VLOCK_BIN" acquire --keep-alive=$$ "$@") || exit
         echo "$token" >token.new && mv token.new token
-        until [ -e end ]; do sleep 0.02; done' script "$@" "$K"
+        until [ -e end ]; do sleep 0.1; done' script "$@" "$K"
     SCRIPT=$!
     until_true 30 test -e token
     TOKEN=$(<token)
@@ -147,7 +147,7 @@ os.set_blocking(5, True)'
     short_ttl
     now
     background sh -c '"$VLOCK_BIN" -q acquire --keep-alive=$$ -w 60s -t "$2" "$1" >token || exit
-        until [ -e end ]; do sleep 0.02; done' script "$K" "${TTL}s"
+        until [ -e end ]; do sleep 0.1; done' script "$K" "${TTL}s"
     SCRIPT=$!
     until_true 30 wait_for_it "$K" 1
     gives 0 release --token "$given" "$K"
@@ -162,7 +162,7 @@ os.set_blocking(5, True)'
 @test "several locks of one shell are independent" {
     background bash -c 'for n in 1 2 3; do
             "$VLOCK_BIN" acquire --keep-alive=$$ -t 10m --token-file F$n "$K-$n" || exit
-        done; touch taken; until [ -e end ]; do sleep 0.02; done'
+        done; touch taken; until [ -e end ]; do sleep 0.1; done'
     SCRIPT=$!
     until_true 30 test -e taken
     find_keeper "$SCRIPT"
@@ -213,7 +213,7 @@ two_are_left() { # who has ended may still have its name
 @test "a keeper is told by signals that its shell ignores, and by no others" {
     background sh -c 'trap "" TERM HUP INT
         "$VLOCK_BIN" acquire --keep-alive=$$ -t 10m "$1" >token || exit
-        until [ -e end ]; do sleep 0.02; done' script "$K"
+        until [ -e end ]; do sleep 0.1; done' script "$K"
     SCRIPT=$!
     until_true 30 test -s token
     until_true 30 find_keeper "$SCRIPT"
@@ -246,7 +246,7 @@ two_are_left() { # who has ended may still have its name
     dead=$!
     kill -KILL $dead
     wait $dead || true
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" -c 'import os, time
 child = os.fork()
 if child == 0: os._exit(0)
@@ -341,7 +341,7 @@ time.sleep(600)'
         eval "$("$VLOCK_BIN" acquire --keep-alive=$$ --format shell "$K")"
         "$VLOCK_BIN" owned "$K"
         echo "$VLOCK_TTL" >ttl
-        until [ -e end ]; do sleep 0.02; done'
+        until [ -e end ]; do sleep 0.1; done'
     SCRIPT=$!
     until_true 30 test -s ttl
     find_keeper "$SCRIPT"
@@ -488,7 +488,7 @@ time.sleep(600)'
     background sh -c 'cd there/away || exit
         "$VLOCK_BIN" acquire --keep-alive=$$ -t 10m --token-file ../F "$1" || exit
         touch ../taken
-        until [ -e ../../end ]; do sleep 0.02; done' script "$K"
+        until [ -e ../../end ]; do sleep 0.1; done' script "$K"
     SCRIPT=$!
     until_true 30 test -e there/taken
     find_keeper "$SCRIPT"
@@ -521,7 +521,7 @@ time.sleep(600)'
 
 @test "without a token file, or with a link at F.log, it is syslog that is told" {
     [ "$(id -u)" = 0 ] && unshare -m true || skip 'only root can stand in for /dev/log'
-    python -c '' # finds $PYTHON
+    find_python
     # shellcheck disable=SC2016 # for that shell
     observe unshare -m sh -e -c 'touch dev.null
         mount --bind /dev/null dev.null

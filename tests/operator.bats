@@ -315,7 +315,7 @@ still_waits() { sits_waiting "$1" && ! is_over "$1"; }
     until_true 10 still_waits $!
     kill -TERM $!
     ends 143 $!
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" -c 'import os, subprocess, sys
 signal = subprocess.run([os.environ["VLOCK_BIN"], "wait", sys.argv[1]]).returncode
 sys.exit(9 if signal == -2 else 1)' "$K"

@@ -229,7 +229,7 @@ client() {
     local tag=$1
     shift
     mkfifo "$tag.in"
-    python -c '' # finds $PYTHON
+    find_python
     setpriv --pdeathsig KILL "$PYTHON" "$TESTS/tools/compatible.py" "$@" "$SOCK" 0 "$K" \
         "token-$tag" 60000 <>"$tag.in" >"$tag.out" 2>"$tag.err" 3>&- &
     printf -v "PID_$tag" %s $!

@@ -12,7 +12,7 @@ beside() {
 # waiting KEY: how many wait for it
 waiting() {
     if on_server; then
-        cli zcard "$(beside "$1" queue)"
+        reply_to zcard "$(beside "$1" queue)"
     else
         "$VLOCK_BIN" status --json -- "$1" | jq .waiting
     fi
@@ -42,7 +42,7 @@ serve_later() {
     rm -f "out.$label" "err.$label" # what an earlier one has said
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$VLOCK_BIN" run "$@" "$K" -- \
         sh -c 'echo "$1 $VLOCK_FENCE $(date +%s%3N)" >>served
-            while [ -e "hold.$1" ]; do sleep 0.02; done' turn "$label" \
+            while [ -e "hold.$1" ]; do sleep 0.1; done' turn "$label" \
         >"out.$label" 2>"err.$label" 3>&- &
     WAITER[$label]=$!
 }

@@ -498,19 +498,22 @@ foreign_holds() { cli set "$K" foreign px 600000 >/dev/null; }
     gives 0 -q run -n "$K" -- true
 }
 
-@test "the server freezes while five wait, and thaws: all are served, in order" {
+# Who asks meanwhile and has no answer within --reply-timeout comes back over another connection, and
+# may find that the lock has gone to one behind it.
+@test "the server freezes while five wait, and thaws: all are served, those who were patient in order" {
     own_server
-    for n in 1 2 3; do
+    for patience in 4s 5m; do
         rm -f served
         take -t 10m "$K"
-        for label in 1 2 3 4 5; do stand "$label" --reply-timeout 4s; done
+        for label in 1 2 3 4 5; do stand "$label" --reply-timeout $patience; done
         kill -STOP "$SERVER_PID"
         "$VLOCK_BIN" release --reply-timeout 60s --token "$TOKEN" "$K" 3>&- &
         releaser=$!
         sleep 5
         kill -CONT "$SERVER_PID"
         wait "$releaser"
-        all_served 1 2 3 4 5
+        served_somehow 1 2 3 4 5
+        [ $patience = 4s ] || order_is 1 2 3 4 5
     done
 }
 
@@ -686,7 +689,7 @@ for i in range(int(os.environ["TIMES"])):
         open("counter", "w").write(f"{n + 1}\n")
 PY
     echo 'read -r n <counter; echo $((n + 1)) >counter' >increment.sh
-    python -c '' # finds $PYTHON
+    find_python
     pids=()
     for n in 1 2 3 4; do
         background "$PYTHON" increment.py "$SOCK" "$K"

@@ -269,7 +269,7 @@ refused_loading() {
 
 @test "too many clients is 69" {
     start_server valkey --maxclients 10
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" -c 'import socket, sys, time
 kept = []
 for _ in range(9):
@@ -376,7 +376,7 @@ while True:
     except OSError: # the other side was not that patient
         pass
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" sni.py "$CERTS"
     until_true 10 has out port
     url=rediss://localhost:$(sed -n 's/^port //p' out)

@@ -25,7 +25,7 @@ late_copy_arrives() {
 }
 
 # A command for `run` that is there until the file `end` is.
-until_end='echo ready; until [ -e end ]; do sleep 0.02; done'
+until_end='echo ready; until [ -e end ]; do sleep 0.1; done'
 
 # What a scripted server answers to HELLO.
 hello='ON HELLO %7\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n8.0.1\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:3\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n'
@@ -289,7 +289,7 @@ while not waits():
 ours.close()
 print(waiter.wait(100))
 PY
-    python -c '' # finds $PYTHON
+    find_python
     take -t 60s "$K"
     for which in stdout stderr; do
         observe "$PYTHON" gone.py $which "$VLOCK_BIN" acquire -t 60s "$K"
@@ -326,7 +326,7 @@ while True:
     os.rename("beat.new", "beat")
     time.sleep(0.01)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" full.py "$VLOCK_BIN" run -t 12s "$K" -- "$PYTHON" beat.py
     pid=$!
     until_true 20 test -e beat
@@ -426,7 +426,7 @@ one.terminate()
 status = one.wait(100)
 print(128 - status if status < 0 else status)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     begun=${EPOCHREALTIME/./}
     gives 0 acquire -t 60s --token-file f "$K"
     span=$(((${EPOCHREALTIME/./} - begun) * 12 / 10))
@@ -453,11 +453,11 @@ queued() { [ "$(cli zcard "{$K}:vlock:queue")" = "$1" ]; }
     export VLOCK_URL=redis://127.0.0.1:$PORT
     gives 0 run "$K" true # the script is loaded: its first copy is carried out
     background env VLOCK_URL="$PROXY_URL" "$VLOCK_BIN" run -t 60s --token T "$K" -- \
-        sh -c ': >one; while [ ! -e go ]; do sleep 0.02; done'
+        sh -c ': >one; while [ ! -e go ]; do sleep 0.1; done'
     first=$!
     until_true 10 test -e one
     background "$VLOCK_BIN" run -t 60s --token T "$K" -- \
-        sh -c ': >two; while [ ! -e go2 ]; do sleep 0.02; done'
+        sh -c ': >two; while [ ! -e go2 ]; do sleep 0.1; done'
     second=$!
     until_true 10 queued 1
     rule cut 2 rst

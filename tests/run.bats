@@ -160,7 +160,7 @@ import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.execv(sys.argv[1], sys.argv[1:])
 PY
-    python -c '' # finds $PYTHON
+    find_python
     observe "$PYTHON" ignore.py "$VLOCK_BIN" run "$K" -- sh -c 'exit 6'
     [ "$status" -eq 6 ]
     is_free "$K"
@@ -190,7 +190,7 @@ PY
 
 @test "signals reach CMD, once each" {
     write_counter
-    python -c '' # finds $PYTHON
+    find_python
     background "$VLOCK_BIN" run "$K" -- "$PYTHON" counter.py
     vlock_pid=$!
     until_true 10 test -e ready
@@ -217,7 +217,7 @@ PY
 
 @test "a signal that vlock found ignored stays ignored for both" {
     background bash -c 'trap "" HUP; exec "$VLOCK_BIN" run "$K" -- sh -c "echo ready
-        until [ -e end ]; do sleep 0.02; done; exit 5"'
+        until [ -e end ]; do sleep 0.1; done; exit 5"'
     vlock_pid=$!
     until_true 10 has out ready
     kill -HUP "$vlock_pid"
@@ -253,7 +253,7 @@ PY
 @test "a CMD whose output nobody reads any more goes on: that is its own business" {
     mkfifo pipe
     setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 9s "$K" -- \
-        sh -c 'touch started; until [ -e gone ]; do sleep 0.02; done; sleep 4; exit 5' >pipe 2>err 3>&- &
+        sh -c 'touch started; until [ -e gone ]; do sleep 0.1; done; sleep 4; exit 5' >pipe 2>err 3>&- &
     vlock_pid=$!
     exec 5<pipe
     until_true 10 test -e started
@@ -267,7 +267,7 @@ PY
 
 @test "a lease is renewed again and again, and never runs low" {
     background "$VLOCK_BIN" run -t 9s "$K" -- \
-        sh -c 'echo ready; while [ ! -e end ]; do sleep 0.02; done'
+        sh -c 'echo ready; while [ ! -e end ]; do sleep 0.1; done'
     vlock_pid=$!
     until_true 10 has out ready
     renewals=0 last=9000 least=9000
@@ -302,7 +302,7 @@ signal.signal(signal.SIGTERM, stop)
 open("started", "w").close()
 time.sleep(60)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$VLOCK_BIN" run -t 18s "$K" -- "$PYTHON" cmd.py
     vlock_pid=$!
     until_true 10 test -e started
@@ -336,7 +336,7 @@ assert last < frozen + 12' "$frozen" "$(<last)"
     start_server valkey
     export VLOCK_URL=redis://127.0.0.1:$PORT
     background "$VLOCK_BIN" run -v -t 12s --reply-timeout 2s "$K" -- \
-        sh -c 'echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c 'echo ready; until [ -e end ]; do sleep 0.1; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
     freeze
@@ -355,7 +355,7 @@ gave_up_a_renewal() {
 
 @test "a connection that is cut while CMD runs is not noticed" {
     background "$VLOCK_BIN" run -v -t 6s "$K" -- \
-        sh -c 'echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c 'echo ready; until [ -e end ]; do sleep 0.1; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
     for _ in 1 2 3; do cli client kill type normal skipme yes; done
@@ -380,7 +380,7 @@ gave_up_a_renewal() {
 
 @test "renewal never shortens what CMD's own extend added" {
     background "$VLOCK_BIN" run -t 3s "$K" -- sh -c '"$VLOCK_BIN" extend "$VLOCK_NAME" 1h &&
-        echo ready; until [ -e end ]; do sleep 0.02; done; exit 5'
+        echo ready; until [ -e end ]; do sleep 0.1; done; exit 5'
     vlock_pid=$!
     until_true 10 has out ready
     until_true 10 is_below 3600000
@@ -466,7 +466,7 @@ is_below() {
 }
 
 @test "the note of run is shown to the next" {
-    background "$VLOCK_BIN" run --note 'job 7' "$K" -- sh -c 'echo ready; while [ ! -e end ]; do sleep 0.02; done'
+    background "$VLOCK_BIN" run --note 'job 7' "$K" -- sh -c 'echo ready; while [ ! -e end ]; do sleep 0.1; done'
     vlock_pid=$!
     until_true 10 has out ready
     gives 75 acquire -n "$K"

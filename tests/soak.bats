@@ -6,7 +6,7 @@
 load helpers
 
 @test "a soak: no two in one section at once, nothing left behind" {
-    python -c '' # finds $PYTHON
+    find_python
     export SOAK_TTL=6 # a machine may stand still for a moment
     run sh "$TESTS/soak.sh" 60 "${SOAK_SEED:-$RANDOM}" 3>&-
     echo "$output"

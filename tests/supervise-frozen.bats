@@ -66,7 +66,7 @@ PY
 begin() {
     local count=$1 n kind=plain
     shift
-    python -c '' # finds $PYTHON
+    find_python
     start_server "$SERVER_KIND" # one that was paused is of no use any more
     rm -f beat.* bystander.*
     FRONTS=() GUARDS=()
@@ -141,7 +141,7 @@ is_stopping() { grep -q 'stopping the command' "of.$1/err" || is_over "${GUARDS[
 
 @test "a server frozen past the lease, and a log on a disk that hangs: CMD is stopped in time" {
     strace -o /dev/null true || skip 'nothing can be traced here'
-    python -c '' # finds $PYTHON
+    find_python
     start_server "$SERVER_KIND"
     supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run -t 6s "$K-1" -- \
         sh -c 'echo $$ >cmd.pid; exec "$@"' sh "$PYTHON" "$TESTS/tools/heartbeat.py" beat.1 deaf
@@ -171,7 +171,7 @@ is_stopping() { grep -q 'stopping the command' "of.$1/err" || is_over "${GUARDS[
     for n in 1 2 3; do
         rm -f there
         setpriv --pdeathsig KILL "$VLOCK_BIN" run -t 20s "$K-$n" -- \
-            sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5' \
+            sh -c ': >there; until [ -e end ]; do sleep 0.1; done; exit 5' \
             >"out.$n" 2>"err.$n" 3>&- &
         pids+=($!)
         until_true 30 test -e there

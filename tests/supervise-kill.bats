@@ -204,7 +204,7 @@ has_failed() {
 
 @test "SIGKILL of vlock's whole process group" {
     mkdir family
-    python -c '' # finds $PYTHON
+    find_python
     supervised setsid "$VLOCK_BIN" run -t 10m "$K" -- \
         "$PYTHON" "$TESTS/tools/tree.py" family "${ALL_KINDS[@]}"
     until_true 30 test -e family/ready
@@ -217,7 +217,7 @@ has_failed() {
 }
 
 @test "timeout -s KILL and timeout: nothing is left, and the lock is given back" {
-    python -c '' # finds $PYTHON
+    find_python
     for signal in KILL TERM; do
         rm -rf family && mkdir family
         supervised timeout -s "$signal" 1.5 "$VLOCK_BIN" run -t 10m --kill-after 300ms "$K" -- \

@@ -154,7 +154,7 @@ stays_taken() {
 
 @test "--hold-for: who waits gets it then" {
     supervised "$VLOCK_BIN" run -t 10m --hold-for 3s "$K" -- \
-        sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c ': >there; until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -e there
     next_in_line
     touch end
@@ -285,7 +285,7 @@ stays_taken() {
         "$VLOCK_BIN" run --reenter "$VLOCK_NAME" -- sh -c "
             (trap \"\" TERM; exec setsid flock family/stray.lock sleep 300) &
             while flock -n family/stray.lock true; do sleep 0.01; done; exit 4"
-        [ $? = 4 ] && until [ -e end ]; do sleep 0.02; done; exit 5'
+        [ $? = 4 ] && until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 lives stray
     next_in_line
     touch end

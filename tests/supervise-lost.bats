@@ -155,7 +155,7 @@ renewed() { (($(cli pttl "$K") > 500000)); }
 
 @test "--on-lost=warn: it is said at once, while CMD runs on" {
     supervised "$VLOCK_BIN" run -t 10m --on-lost=warn "$K" -- \
-        sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c ': >there; until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -e there
     gives 0 break --yes "$K"
     until_true 30 has err 'goes on without it'
@@ -265,7 +265,7 @@ HOOK
 
 @test "a lock that CMD gave back itself is not lost: CMD goes on, no 79, no line" {
     supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c '"$VLOCK_BIN" release "$VLOCK_NAME" || exit 40
-        : >there; until [ -e end ]; do sleep 0.02; done; exit 5'
+        : >there; until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -e there
     is_free "$K"
     take -t 10m "$K"

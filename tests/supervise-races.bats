@@ -158,7 +158,7 @@ os.system("(setsid sleep 300 &) ; (setsid sh -c 'trap \"\" TERM; sleep 300' &)")
 open("there", "w").close()
 time.sleep(300)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$VLOCK_BIN" run -t 10m --kill-after 200ms "$K" -- "$PYTHON" reaper.py
     until_true 30 test -e there
     kill -TERM "$FRONT"

@@ -27,7 +27,7 @@ while not os.path.exists("end"):
     os.rename("got.new", "got")
 os._exit(5)
 PY
-    python -c '' # finds $PYTHON
+    find_python
 }
 
 # got_sorted LIST: these have come so far, in whatever order
@@ -129,7 +129,7 @@ PY
     for signal in HUP INT TERM; do
         rm -f there end
         supervised bash -c 'trap "" "$1"; exec "$VLOCK_BIN" run -t 10m "$K" -- \
-            sh -c ": >there; until [ -e end ]; do sleep 0.02; done; exit 5"' bash $signal
+            sh -c ": >there; until [ -e end ]; do sleep 0.1; done; exit 5"' bash $signal
         until_true 30 test -e there
         kill -$signal "$FRONT"
         touch end
@@ -138,7 +138,7 @@ PY
     done
     rm -f there end
     supervised nohup "$VLOCK_BIN" run -t 10m "$K" -- \
-        sh -c ': >there; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c ': >there; until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -e there
     kill -HUP "$FRONT"
     touch end
@@ -174,7 +174,7 @@ for turn in range(200):
 open("over", "w").close()
 sys.exit(front.wait())
 PY
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$PYTHON" storm.py "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'exit 5'
     until_true 30 wait_for_it "$K" 1
     : >storm
@@ -237,7 +237,7 @@ os.rename("vlock.new", "vlock.pid")
 status = child.wait()
 sys.exit(status if status >= 0 else 128 - status)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$PYTHON" group.py "$@"
     until_true 30 test -e vlock.pid
 }
@@ -271,7 +271,7 @@ has_ear() { EAR=$(pgrep -P "$FRONT" -x lock-ear); }
     lease=1
     ! on_server || lease=9 # else a machine that is slow for a moment lets it lapse
     supervised "$VLOCK_BIN" run -t "${lease}s" "$K" -- \
-        sh -c 'echo $$ >cmd.pid; until [ -e end ]; do sleep 0.02; done; exit 5'
+        sh -c 'echo $$ >cmd.pid; until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -s cmd.pid
     kill -STOP "$(<cmd.pid)"
     began=$SECONDS
@@ -294,7 +294,7 @@ cd /
 exec 5</dev/null 7>>"$HOME/seven"
 exec nice -n 5 chrt -b 0 setpriv --no-new-privs "$@"
 IN
-    python -c '' # finds $PYTHON
+    find_python
     show=("$PYTHON" "$TESTS/tools/circumstances.py")
     observe bash "$PWD/with.sh" "${show[@]}"
     [ "$status" -eq 0 ]
@@ -324,7 +324,7 @@ PY
 
 @test "CMD is in vlock's process group, and its father is the guard" {
     supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'echo $$ >cmd.new; mv cmd.new cmd.pid
-        until [ -e end ]; do sleep 0.02; done; exit 5'
+        until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 30 test -e cmd.pid
     guard=$(guard_of "$FRONT")
     [ "$(ps -o ppid= -p "$(<cmd.pid)" | tr -d ' ')" = "$guard" ]
@@ -360,7 +360,7 @@ import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.execv(sys.argv[1], sys.argv[1:])
 PY
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$PYTHON" ignore.py "$VLOCK_BIN" run -t 10m "$K" -- \
         sh -c 'setsid sleep 300 & exit 6'
     ends 6 "$FRONT"
@@ -385,7 +385,7 @@ PY
 @test "orphans that end are all collected" {
     supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'i=0
         while [ $i -lt 500 ]; do (true &); i=$((i + 1)); done; : >there
-        until [ -e end ]; do sleep 0.02; done; exit 5'
+        until [ -e end ]; do sleep 0.1; done; exit 5'
     until_true 60 test -e there
     until_true 30 no_zombies
     touch end

@@ -72,7 +72,7 @@ signal.signal(signal.SIGTERM, stop)
 open("there", "w").close()
 time.sleep(300)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$VLOCK_BIN" run -t 10m --kill-after 1m "$K" -- sh -c '"$1" slow.py &
         until [ -e there ]; do sleep 0.01; done; exit 5' sh "$PYTHON"
     ends 5 "$FRONT"
@@ -129,7 +129,7 @@ PY
             until [ -e family/ready ]; do sleep 0.01; done; exit 5' \
             sh "$PYTHON" "$TESTS/tools/tree.py"
     }
-    python -c '' # finds $PYTHON
+    find_python
     grow_inner
     ends 5 "$FRONT"
     nothing_left
@@ -151,7 +151,7 @@ open("bystander.there", "w").close()
 for _ in range(3000):
     time.sleep(0.1)
 PY
-    python -c '' # finds $PYTHON
+    find_python
 }
 
 @test "nothing outside CMD's family is signalled: not vlock's group, nor what its parent left it" {

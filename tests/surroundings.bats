@@ -167,7 +167,7 @@ PY
 @test "SIGKILL to the whole process group: nothing is left, and the lock is given back" {
     write_starters
     started setsid ./locked sh -c 'setsid sh -c "echo \$\$ >away; exec sleep 60" &
-        until [ -s away ]; do sleep 0.02; done; ./cmd'
+        until [ -s away ]; do sleep 0.1; done; ./cmd'
     until_true 10 listening # the guard is not of that group any more
     kill -KILL -- "-$(<front)"
     ends 137 "$STARTED"

@@ -12,7 +12,7 @@
 # write_starters: ./locked CMD... runs CMD under $K with vlock's options $OPTIONS, its own id in
 # `front`; ./bare CMD... runs it without vlock. ./cmd, for CMD, counts signals: see there.
 write_starters() {
-    python -c '' # finds $PYTHON
+    find_python
     cat >locked <<'SH'
 #!/bin/sh
 echo $$ >front.new && mv front.new front

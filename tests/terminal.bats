@@ -47,7 +47,7 @@ teardown() {
 }
 
 @test "Ctrl-C is heard at every moment of vlock's start" {
-    python -c '' # finds $PYTHON
+    find_python
     observe "$PYTHON" "$TESTS/tools/interrupt.py" "$(rounds 25 100)" "$VLOCK_BIN" run "$K" -- sleep 10
     [ "$status" -eq 0 ]
     until_true 10 is_free "$K"

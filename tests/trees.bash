@@ -26,7 +26,7 @@ grow() {
     while [ "$1" != -- ]; do options+=("$1") && shift; done
     shift
     rm -rf family && mkdir family
-    python -c '' # finds $PYTHON
+    find_python
     supervised "$VLOCK_BIN" run "${options[@]}" "$K" -- \
         "$PYTHON" "$TESTS/tools/tree.py" family "$@"
     until_true 30 test -e family/ready || {

@@ -160,7 +160,7 @@ assert it.acquire()
 print("held", flush=True)
 time.sleep(600)
 PY
-    python -c '' # finds $PYTHON
+    find_python
     background "$PYTHON" hold.py "$SOCK" "$K"
     holder=$!
     until_true 10 has out held

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-enum { PROCESSES = 8, INCREMENTS = 200, BIRTHS = 60 };
+enum { PROCESSES = 8, BIRTHS = 60 };
 
 static char directory[256];
 
@@ -16,6 +16,11 @@ struct guarded {
     volatile int disorder;
     volatile int winners;
 };
+
+/* How often each process adds one. */
+static int increments(void) {
+    return (int)rounds(60, 200);
+}
 
 static struct guarded *share(void) {
     void *memory = mmap(NULL, sizeof(struct guarded), PROT_READ | PROT_WRITE,
@@ -54,7 +59,7 @@ static int increment(struct guarded *guarded, int number) {
     request.alive = number % 2;
     if (local_open(&local, directory) != DONE)
         return 1;
-    for (int i = 0; i < INCREMENTS; i++) {
+    for (int i = 0; i < increments(); i++) {
         enum outcome outcome;
         int seen;
 
@@ -82,14 +87,14 @@ static int increment_in_turn(struct guarded *guarded, int number) {
 
     if (local_open(&local, directory) != DONE)
         return 1;
-    for (int i = 0; i < INCREMENTS; i++) {
+    for (int i = 0; i < increments(); i++) {
         int id = i * PROCESSES + number + 1, seen;
         enum outcome outcome = ask_waiting(&local, "turn", id);
 
         if (outcome == HELD && i % 10 == number) {
             if (local_ask(&local, ASK_WITHDRAW, "turn", token_of(id), id, 0) != DONE)
                 return 1;
-            id += INCREMENTS * PROCESSES;
+            id += increments() * PROCESSES;
             outcome = ask_waiting(&local, "turn", id);
         }
         while (outcome == HELD && wakes(&local, "turn", id))
@@ -130,12 +135,12 @@ static void test_crowd(void) {
     int wrong;
 
     wrong = crowd(increment, guarded);
-    check(wrong == 0 && guarded->count == PROCESSES * INCREMENTS,
+    check(wrong == 0 && guarded->count == PROCESSES * increments(),
           "no increment is lost under the lock");
     check(guarded->disorder == 0, "every holder's fence is greater than the one before");
     memset(guarded, 0, sizeof *guarded);
     wrong = crowd(increment_in_turn, guarded);
-    check(wrong == 0 && guarded->count == PROCESSES * INCREMENTS && guarded->disorder == 0,
+    check(wrong == 0 && guarded->count == PROCESSES * increments() && guarded->disorder == 0,
           "nor when they queue for it, sleep, and some give up");
     check(count_bells(directory) == 0 && record_of(directory, "turn").queue.next == 0,
           "and nothing is left of the queue");
