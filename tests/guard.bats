@@ -86,7 +86,7 @@ PY
 # A user's vlock cannot kill what became root's: setpriv, made setuid, turns into that.
 leaves_something_stubborn() { # URL TTL
     rm -f stubborn.pid
-    observe setpriv --reuid 54321 --regid 54321 --clear-groups \
+    observe setpriv --reuid 54377 --regid 54377 --clear-groups \
         "$VLOCK_BIN" -u "$1" run -w 60s -t "$2" "$K" -- sh -c '
             ./rooted --reuid 0 --clear-groups setsid sleep 300 >/dev/null 2>&1 &
             echo $! >stubborn.pid; exit 7'
@@ -96,8 +96,8 @@ leaves_something_stubborn() { # URL TTL
     [ "$(id -u)" = 0 ] || skip 'only root can make a setuid program'
     theirs=$(mktemp -d) && chmod 1777 "$theirs" && cd "$theirs"
     cp "$(command -v setpriv)" rooted && chmod 4755 rooted
-    setpriv --reuid 54321 --clear-groups ./rooted --reuid 0 true || skip 'no setuid programs here'
-    setpriv --reuid 54321 --clear-groups "$VLOCK_BIN" --version || skip 'vlock is not open to all'
+    setpriv --reuid 54377 --clear-groups ./rooted --reuid 0 true || skip 'no setuid programs here'
+    setpriv --reuid 54377 --clear-groups "$VLOCK_BIN" --version || skip 'vlock is not open to all'
     start_server valkey
     mkdir -m 1777 shared
     for url in "local:$PWD/shared" "redis://127.0.0.1:$PORT"; do
