@@ -63,7 +63,7 @@ tell_left() {
 }
 
 case $file in
-    *.bats) set -- bats -T --tap -f "$(cat "$base.filter")" "$file" ;;
+    *.bats) set -- bats ${VLOCK_TEST_FULL:+-T} --tap -f "$(cat "$base.filter")" "$file" ;;
     *) set -- "$file" ;;
 esac
 status=0

@@ -15,6 +15,8 @@
 #   asan   by default under the sanitizers as well (with --all every test is)
 #   once   does not depend on the build: run on the last one only (which clang-tidy can read)
 #   long   waits for long: begun first, and with few others in a job
+#   same   the same whatever the store: by default on the machine's own only; with the tag `server`
+#          beside it on a server only, as there it cannot happen on this machine
 #   whole  the tests of this file stay together in one job: what they share is expensive
 # Without a tag: on release by default, on both builds with --all. How often a race is tried:
 # rounds() in helpers.bash and in unit/check.h.
@@ -128,7 +130,8 @@ on_this_build() {
 tests() {
     last=
     [ "$2" != "${builds##* }" ] || last=yes
-    awk -v full="$full" -v asan="$([ "$2" = asan ] && echo yes)" -v last="$last" '
+    awk -v full="$full" -v asan="$([ "$2" = asan ] && echo yes)" -v last="$last" \
+        -v server="$(case $1 in *@*) echo 1 ;; *) echo 0 ;; esac)" '
         sub(/^# bats file_tags=/, "") { file = $0; next }
         sub(/^# bats test_tags=/, "") { own = $0; next }
         /^@test / {
@@ -138,12 +141,13 @@ tests() {
             sub(/["\047] +{.*$/, "")
             if (tags ~ /,once,/ ? !last : asan && !full && tags !~ /,asan,/) next
             if (tags ~ /,all,/ && !full) next
+            if (tags ~ /,same,/ && !full && server != (tags ~ /,server,/)) next
             print tags "\t" $0
         }' "$1"
 }
 
 # So many tests at most are one job, and so many of those that are tagged long.
-PART=12 PART_LONG=4
+PART=20 PART_LONG=4
 
 # jobs FILE BUILD: divides the tests of a .bats file into jobs; for each a line: when it is begun (3:
 # first), BUILD, FILE, the job, how many tests it has. Which those are stays in a file FILE.JOB.filter,

@@ -106,13 +106,13 @@ put() {
 tell_only() {
     cat >bin/bats <<'SH'
 #!/bin/bash
-# bats -T --tap -f PATTERN FILE
+# bats [-T] --tap -f PATTERN FILE
 build=${VLOCK_BIN%/*} n=0
 echo "full: ${VLOCK_TEST_FULL:-no}" >>"$LOG"
 while read -r name; do
     echo "${build##*/} $name" >>"$LOG"
     echo "ok $((++n)) $name"
-done < <(sed -n 's/^@test "\(.*\)" {$/\1/p' "$5" | grep -E "$4")
+done < <(sed -n 's/^@test "\(.*\)" {$/\1/p' "${@: -1}" | grep -E "${@: -2:1}")
 echo "1..$n"
 SH
     chmod +x bin/bats
@@ -139,17 +139,23 @@ logged() { LC_ALL=C sort -u log | paste -sd, -; }
     put tags.bats all '"all" (only)' true
     put tags.bats long,asan 'alone' true
     put tags.bats once 'whatever build' true
+    for store in '' @valkey; do
+        put "same$store.bats" same "any$store" true
+        put "same$store.bats" same,server "server$store" true
+    done
     runs
     [ "$status" -eq 0 ]
     [ "$(logged)" = 'asan alone,asan both, by default,asan whatever build,full: no,release alone,'\
-'release both, by default,release plain,release plain@valkey' ]
-    [ "$last" = '9 passed, 0 failed' ] # and two builds
+'release any,release both, by default,release plain,release plain@valkey,release server@valkey' ]
+    [ "$last" = '11 passed, 0 failed' ] # and two builds
     runs --all
     [ "$status" -eq 0 ]
-    [ "$(logged)" = 'asan "all" (only),asan alone,asan both, by default,asan plain,'\
-'asan plain@valkey,asan whatever build,full: yes,release "all" (only),release alone,'\
-'release both, by default,release plain,release plain@redis,release plain@valkey' ]
-    [ "$last" = '15 passed, 0 failed' ] # and three builds
+    [ "$(logged)" = 'asan "all" (only),asan alone,asan any,asan any@valkey,'\
+'asan both, by default,asan plain,asan plain@valkey,asan server,asan server@valkey,'\
+'asan whatever build,full: yes,release "all" (only),release alone,release any,'\
+'release any@valkey,release both, by default,release plain,release plain@redis,'\
+'release plain@valkey,release server,release server@valkey' ]
+    [ "$last" = '23 passed, 0 failed' ] # and three builds
     runs plain.bats tests/plain@redis.bats
     [ "$(logged)" = 'asan plain,full: yes,release plain,release plain@redis' ]
     runs --fast
@@ -160,14 +166,14 @@ logged() { LC_ALL=C sort -u log | paste -sd, -; }
 @test "a job is some tests of a file, or all of a whole one, and begun early if it takes long" {
     repository
     tell_only
-    for n in {1..30}; do put many.bats '' "test $n" true; done
+    for n in {1..50}; do put many.bats '' "test $n" true; done
     for n in {1..30}; do put whole.bats whole "test $n" true; done
     put many.bats long 'takes long' true
     runs VLOCK_TEST_BUILDS=release VLOCK_TEST_JOBS=1
-    [ "$last" = '62 passed, 0 failed' ]
+    [ "$last" = '82 passed, 0 failed' ]
     [ "$(cut -d' ' -f3,4 repo/build/tests/times | paste -sd,)" = \
-        'release/many.bats.1 1,release/whole.bats.1 30,release/many.bats.2 10,'\
-'release/many.bats.3 10,release/many.bats.4 10' ]
+        'release/many.bats.1 1,release/whole.bats.1 30,release/many.bats.2 17,'\
+'release/many.bats.3 17,release/many.bats.4 16' ]
 }
 
 @test "when the time for all is over, what was not run is named, and has failed" {

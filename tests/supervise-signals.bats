@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # vlock run: signals reach CMD, once each, and CMD finds everything as it would without vlock. On
 # every store: supervise-signals@STORE.bats.
+# bats file_tags=same
 
 load helpers
 load queues

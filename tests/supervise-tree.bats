@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # vlock run: what CMD leaves behind is stopped before the lock is given back. On every store:
 # supervise-tree@STORE.bats runs the same against STORE.
-# bats file_tags=asan
+# bats file_tags=asan,same
 
 load helpers
 load queues

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # vlock run between other programs: in pipelines, in containers, with what its starter left closed,
 # blocked, ignored or limited. CMD finds all of it as it is without vlock.
+# bats file_tags=same
 
 load helpers
 load queues

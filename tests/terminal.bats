@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # vlock run at a terminal: keys, job control, windows and hangups do what they do without vlock.
+# bats file_tags=same
 
 load helpers
 load queues
@@ -224,6 +225,7 @@ teardown() {
     until_true 10 is_free "$K"
 }
 
+# bats test_tags=server
 @test "the lock of a stopped job that is broken: its CMD is stopped nevertheless, status 79" {
     on_server || skip 'a local lock cannot be broken from outside while it is held'
     open_terminal
@@ -354,6 +356,7 @@ teardown() {
     is_free "$K"
 }
 
+# bats test_tags=server
 @test "with tostop, a lost lock is said and CMD stopped also in the background" {
     on_server || skip 'a local lock is not lost while its holder lives'
     open_terminal
@@ -366,6 +369,7 @@ teardown() {
     until_true 10 is_over "$(<id)"
 }
 
+# bats test_tags=server
 @test "output that is held with Ctrl-S keeps vlock from nothing" {
     on_server || skip 'a local lock is not lost while its holder lives'
     open_terminal

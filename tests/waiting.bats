@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Who waits is served in order, and gives its place up when it ends. Runs on every store, as
 # contract.bats does.
-# bats file_tags=asan,long
+# bats file_tags=long
 
 load helpers
 load queues
