@@ -50,6 +50,7 @@ setup() {
 end_processes() {
     [ -z "${BATS_TEST_COMPLETED-}" ] || return 0
     export -n TEST_MARK
+    disown -a # the shell has nothing to say about their end
     cd /
     end_marked "$TEST_MARK" "$BATS_TEST_TMPDIR"
 }
@@ -135,10 +136,18 @@ pause() {
 
 not() { ! "$@"; }
 
+# without FILE...: removes what an earlier one has said, if there was one: that is worth no process.
+without() {
+    local file
+    for file; do
+        [ ! -e "$file" ] || { rm -f "$@" && return; }
+    done
+}
+
 # background CMD...: starts CMD with its usual signals; its id is in $!. Output goes to files
 # `out` and `err` in the test's directory unless it is redirected.
 background() {
-    rm -f out err # what an earlier one has said
+    without out err
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$@" >out 2>err 3>&- &
 }
 

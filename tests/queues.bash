@@ -39,7 +39,7 @@ serve_later() {
     local label=$1
     shift
     declare -gA WAITER
-    rm -f "out.$label" "err.$label" # what an earlier one has said
+    without "out.$label" "err.$label"
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE "$VLOCK_BIN" run "$@" "$K" -- \
         sh -c 'echo "$1 $VLOCK_FENCE $(date +%s%3N)" >>served
             while [ -e "hold.$1" ]; do sleep 0.1; done' turn "$label" \

@@ -44,7 +44,8 @@ start_bystanders() {
 }
 
 # in_time N: no heart of N commands has beaten after its key's end, unless the machine stood still for
-# 150 ms.
+# 50 ms now and then: then nothing is shown, as several processes have to wake in turn to stop them, and
+# vlock leaves a twentieth of the lease for that.
 in_time() {
     python - "$1" <<'PY'
 import glob, os, sys
@@ -55,7 +56,7 @@ for n in range(1, int(sys.argv[1]) + 1):
         if os.path.exists(name):
             last = float(open(name).read().split()[0])
             print(f"{name}: {ends[n - 1] - last:.0f} ms before the end; pause {pause:.0f} ms")
-            if last >= ends[n - 1] and pause < 150:
+            if last >= ends[n - 1] and pause < 50:
                 sys.exit("it was too late")
 PY
 }
@@ -143,7 +144,7 @@ is_stopping() { grep -q 'stopping the command' "of.$1/err" || is_over "${GUARDS[
     strace -o /dev/null true || skip 'nothing can be traced here'
     find_python
     start_server "$SERVER_KIND"
-    supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run -t 6s "$K-1" -- \
+    supervised "$VLOCK_BIN" -u "redis://127.0.0.1:$PORT" run -t 8s "$K-1" -- \
         sh -c 'echo $$ >cmd.pid; exec "$@"' sh "$PYTHON" "$TESTS/tools/heartbeat.py" beat.1 deaf
     until_true 30 test -s beat.1
     guard=$(guard_of "$FRONT")

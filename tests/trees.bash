@@ -11,7 +11,7 @@ ALL_KINDS=(plain group session daemon ignorer deaf stopped cleared polite)
 # supervised CMD...: starts CMD (a vlock) in the background. Whatever inherits its descriptors
 # keeps the kernel lock on the file `alive` (or $ALIVE) taken. Its id is in FRONT.
 supervised() {
-    rm -f out err # what an earlier one has said
+    without out err
     setpriv --pdeathsig KILL env --default-signal=INT,QUIT,PIPE flock -F "${ALIVE:-alive}" "$@" \
         >out 2>err 3>&- &
     export FRONT=$!
@@ -53,7 +53,7 @@ nothing_left() { flock -n "${ALIVE:-alive}" true && { [ ! -d family ] || all_gon
 # next_in_line: queues for $K, and looks at once when it gets it whether anything of the family is
 # still there; what it found is in `next`: "nothing", or who lives.
 next_in_line() {
-    rm -f next out.next err.next
+    without next out.next err.next
     setpriv --pdeathsig KILL "$VLOCK_BIN" -q run "$@" "$K" -- sh -c 'left=nothing
         for lock in family/*.lock; do flock -n "$lock" true || left="$left $lock"; done
         echo "$left" >next.new; mv next.new next' >out.next 2>err.next 3>&- &
