@@ -204,6 +204,11 @@ for build in $builds; do
     all_jobs "$build" "$@" >>"$results/jobs"
 done
 
+tab=$(printf '\t')
+for wish; do
+    grep -q "/${wish##*/}$tab" "$results/jobs" || fail "there is no test $wish"
+done
+
 # In the background, so that a signal is acted on at once; which would have the tests ignore SIGINT
 # and SIGQUIT.
 sort -s -rn "$results/jobs" | cut -f 2- | tr '\t' '\n' |
@@ -214,7 +219,6 @@ sort -s -rn "$results/jobs" | cut -f 2- | tr '\t' '\n' |
 wait $! || :
 
 # A job without a count was never begun or never finished: that is no success.
-tab=$(printf '\t')
 late=
 while IFS=$tab read -r _ build file job tests; do
     name=$build/${file##*/}

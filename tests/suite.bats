@@ -158,6 +158,9 @@ logged() { LC_ALL=C sort -u log | paste -sd, -; }
     [ "$last" = '23 passed, 0 failed' ] # and three builds
     runs plain.bats tests/plain@redis.bats
     [ "$(logged)" = 'asan plain,full: yes,release plain,release plain@redis' ]
+    runs plan.bats
+    [ "$status" -eq 1 ]
+    [[ $output == *'FAILED  there is no test plan.bats'* ]]
     runs --fast
     [ "$status" -ne 0 ]
     says usage
