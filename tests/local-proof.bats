@@ -21,7 +21,7 @@ teardown() {
 }
 
 # What another user than root runs begins with this.
-as_another=(setpriv --reuid 54321 --regid 54321 --clear-groups)
+as_another=(setpriv --reuid 54378 --regid 54378 --clear-groups)
 
 needs_another() {
     [ "$(id -u)" = 0 ] || skip 'needs root'
