@@ -62,13 +62,14 @@ rounds() { if [ -n "${VLOCK_TEST_FULL-}" ]; then echo "$2"; else echo "$1"; fi; 
 
 # --- running ---------------------------------------------------------------------------------
 
-# Runs a command as bats' `run --separate-stderr` does, with half of its processes: $status, $output
+# Runs a command as bats' `run --separate-stderr` does, with fewer processes: $status, $output
 # and ${lines[@]} (stdout), $stderr; shown if the test fails. A command that hangs ends with 124 (or
 # 137).
 observe() {
     local errors=$BATS_TEST_TMPDIR/.stderr
     status=0
-    output=$(exec timeout -k 5 300 "$@" 2>"$errors") || status=$?
+    # Not exec: bash would take a SIGINT that its child died of for one to itself.
+    output=$(timeout -k 5 300 "$@" 2>"$errors" || exit $?) || status=$?
     IFS= read -rd '' stderr <"$errors" || :
     while [[ $stderr == *$'\n' ]]; do stderr=${stderr%$'\n'}; done
     # shellcheck disable=SC2034 # for the suites
