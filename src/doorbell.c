@@ -14,7 +14,7 @@ enum {
 };
 
 static void name_bell(char name[NAME_BYTES], const char *id) {
-    snprintf(name, NAME_BYTES, ".bell-%s", id);
+    snprintf(name, NAME_BYTES, DOORBELL_BEGINS "%s", id);
 }
 
 static bool is_fifo(int fd, struct stat *status) {
@@ -99,4 +99,13 @@ void doorbell_take_down(const struct localdir *dir, const char *id) {
 
     name_bell(name, id);
     unlinkat(dir->fd, name, 0);
+}
+
+void doorbell_take_down_dead(const struct localdir *dir, const char *id) {
+    int bell;
+
+    if (doorbell_reach(dir, id, &bell) == DOORBELL_DEAD)
+        doorbell_take_down(dir, id);
+    if (bell >= 0)
+        close(bell);
 }

@@ -14,6 +14,8 @@
 
 #include "localdir.h"
 
+#define DOORBELL_BEGINS ".bell-"
+
 /* What is said with it. */
 enum doorbell_call {
     DOORBELL_GRANTED = 'g', /* the lock is about to be handed to you: come and confirm */
@@ -47,5 +49,8 @@ struct doorbell_heard {
 struct doorbell_heard doorbell_listen(int bell);
 
 void doorbell_take_down(const struct localdir *dir, const char *id);
+
+/* The same, if nobody hears it. */
+void doorbell_take_down_dead(const struct localdir *dir, const char *id);
 
 #endif

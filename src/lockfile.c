@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
-#include "noreplace.h"
+#include "draft.h"
 #include "record.h"
 #include "text.h"
 
@@ -41,60 +40,23 @@ static void descriptor_path(char path[DESCRIPTOR_PATH_BYTES], int fd) {
     snprintf(path, DESCRIPTOR_PATH_BYTES, "/proc/self/fd/%d", fd);
 }
 
-/* A file without a name, or, where there is no such thing, with a temporary one. */
-static int open_draft(int dir, char temporary[LOCKFILE_NAME_BYTES]) {
-    uint64_t random = 0;
-    int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-    temporary[0] = '\0';
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
-        return fd;
-    if (getrandom(&random, sizeof random, 0) < 0)
-        return -1;
-    snprintf(temporary, LOCKFILE_NAME_BYTES, ".new-%016llx", (unsigned long long)random);
-    return openat(dir, temporary, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+/* A draft_fill. */
+static bool fill(int fd, const char *key) {
+    return record_create(fd, key);
 }
 
-/* True if the file has its name now, or somebody else's has. */
-static bool publish_draft(int dir, int fd, const char *temporary, const char *name) {
-    char path[DESCRIPTOR_PATH_BYTES];
-    int result;
+static enum outcome make(struct lockfile *file, const struct localdir *dir, struct trouble *why) {
+    int reason = draft_make(dir, file->name, fill, file->key);
 
-    descriptor_path(path, fd);
-    if (*temporary)
-        result = noreplace_rename(dir, temporary, name);
-    else
-        result = linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
-    return result == 0 || errno == EEXIST;
-}
-
-static enum outcome make(const struct lockfile *file, const struct localdir *dir,
-                         struct trouble *why) {
-    char temporary[LOCKFILE_NAME_BYTES];
-    int fd = open_draft(dir->fd, temporary);
-    int reason = 0;
-
-    if (fd < 0) {
-        reason = errno;
-    } else {
-        localdir_adopt(dir, fd);
-        /* Synced this once: see record.h. */
-        if (!record_create(fd, file->key) || fdatasync(fd) != 0 ||
-            !publish_draft(dir->fd, fd, temporary, file->name))
-            reason = errno;
-        if (*temporary)
-            unlinkat(dir->fd, temporary, 0); /* not there any more if all went well */
-        close(fd);
-    }
     if (reason == 0 || (reason == ENOENT && localdir_is_gone(dir)))
         return DONE; /* the caller looks again, in either case */
+    file->full = reason == ENOSPC || reason == EDQUOT;
     return trouble_say(why, FAILED,
                        reason == EMFILE || reason == ENFILE || reason == ENOMEM ? EXIT_SYSTEM
                                                                                 : EXIT_CANNOT_WRITE,
                        "cannot make a lock in '%s': %s: %s", dir->path, strerror(reason),
-                       reason == ENOSPC || reason == EDQUOT
-                           ? "make room there"
-                           : "name another directory (-u local:/dir), or a server");
+                       file->full ? "make room there"
+                                  : "name another directory (-u local:/dir), or a server");
 }
 
 static enum outcome explain_open(const struct lockfile *file, const struct localdir *dir,
@@ -270,8 +232,10 @@ static enum outcome settle(struct lockfile *file, const struct localdir *dir,
 enum outcome lockfile_enter(struct lockfile *file, struct localdir *dir, enum lockfile_need need,
                             struct loop *loop, int64_t deadline_ms, struct trouble *why) {
     enum outcome outcome = DONE;
-    bool astray = file->inode != 0 && localdir_is_gone(dir); /* not if it was opened just now */
+    /* not if it was opened just now */
+    bool astray = file->inode != 0 && localdir_is_gone(dir);
 
+    file->full = false;
     if (file->read_only && need != LOCKFILE_LOOK)
         close_file(file);
     for (int tries = 0; outcome == DONE && tries < OPEN_TRIES; tries++) {
@@ -345,6 +309,12 @@ bool lockfile_lives(const struct lockfile *file, uint64_t fence) {
     struct flock byte = byte_of(fence, F_WRLCK);
 
     return fcntl(file->fd, F_OFD_GETLK, &byte) == 0 && byte.l_type != F_UNLCK;
+}
+
+bool lockfile_is_shown(int fd) {
+    struct flock any = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RECORD_BYTES};
+
+    return fcntl(fd, F_OFD_GETLK, &any) != 0 || any.l_type != F_UNLCK;
 }
 
 /* Unlocked, not only closed: another process may keep it open. */

@@ -5,11 +5,12 @@
  * caller compares it: a collision (or a file system that does not tell 'a' from 'A') is an
  * error then, never somebody else's lock.
  *
- * Making. A file gets its name only when it is whole: written and synced without one
- * (O_TMPFILE), then linked; where that is not to be had, under a temporary name, then renamed
- * where nothing stands yet. (Not linked and unlinked: killed in between, that leaves a file
- * with two names, which is what we refuse.) A kill leaves no file, or a '.new-...' that means
- * nothing. Who comes second throws his away and opens the other's.
+ * Making. A file gets its name only when it is whole (draft.h).
+ *
+ * Removing. A file that nobody needs is removed one day (store_local_reclaim.c), by one who has it
+ * flocked and has seen that its name leads to it. So whoever opened it and gets the flock then sees
+ * that the name leads there no more, and opens, or makes, it again; nothing that was open before
+ * counts until it was looked up under the flock.
  *
  * Opening never makes, follows or waits: no O_CREAT (fs.protected_regular would refuse it for
  * another's file in a sticky directory), no symbolic links, no FIFO that blocks.
@@ -55,6 +56,7 @@ struct lockfile {
     struct lockfile *next; /* the owner's list */
     int fd;                /* -1: not open */
     bool read_only;        /* our rights are good for ASK_PEEK alone */
+    bool full;             /* it cannot be made because there is no room */
     dev_t device;
     ino_t inode;
     int living;     /* the descriptor that holds the byte, or -1 */
@@ -98,6 +100,10 @@ bool lockfile_shows(const struct lockfile *file, uint64_t fence);
 
 /* True if anybody (we, too) shows that the holder with `fence` lives. */
 bool lockfile_lives(const struct lockfile *file, uint64_t fence);
+
+/* True if anybody shows, or may show, that a holder with whatever fence lives: it may have lost the
+ * lock, and not have looked yet what became of it. */
+bool lockfile_is_shown(int fd);
 
 /* In a process that was forked: the flock is with the description, which would let both in. */
 void lockfile_forked(struct lockfile *file);

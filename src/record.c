@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -233,6 +235,38 @@ bool record_create(int fd, const char *key) {
     encode(slots, &record, 1);
     encode(slots + SLOT_BYTES, &record, 2);
     return write_at(fd, slots, sizeof slots, 0);
+}
+
+/* A hole of a size between 64 and 128 MiB, which no file has that was written. */
+static off_t reclaimed_bytes(const char *name) {
+    const uint64_t least = (uint64_t)1 << 26;
+
+    return (off_t)(least + record_hash(name, strlen(name)) % least);
+}
+
+bool record_reclaim(int fd, const char *name) {
+    const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    off_t size = reclaimed_bytes(name);
+    struct rlimit most;
+
+    /* Where there are no holes this fails; a file that grows beyond the limit is a signal. */
+    if (fallocate(fd, hole, RECORD_BYTES, size) != 0 || getrlimit(RLIMIT_FSIZE, &most) != 0)
+        return false;
+    if (most.rlim_cur < (rlim_t)size) {
+        errno = EFBIG;
+        return false;
+    }
+    /* In this order a kill in between leaves the record, and the size means nothing. */
+    return ftruncate(fd, size) == 0 && fallocate(fd, hole, 0, RECORD_BYTES) == 0;
+}
+
+bool record_is_reclaimed(int fd, const char *name) {
+    char slots[RECORD_BYTES];
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && status.st_size == reclaimed_bytes(name) &&
+           pread(fd, slots, sizeof slots, 0) == (ssize_t)sizeof slots && slots[0] == 0 &&
+           memcmp(slots, slots + 1, sizeof slots - 1) == 0; /* all of it is 0 */
 }
 
 void record_note_freed(struct record *record, const char *id) {

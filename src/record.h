@@ -2,8 +2,9 @@
  *
  * A file has two slots of SLOT_BYTES each. The valid slot with the higher sequence number is
  * what the file says; a change is written into the other slot. The caller holds flock(2) on
- * the file from record_read() to record_write(), so there is one writer at a time, and files
- * are never renamed, truncated or unlinked: whoever has one open sees what everybody sees.
+ * the file from record_read() to record_write(), so there is one writer at a time. Files are never
+ * renamed or truncated, and removed only while nobody needs them (store_local_reclaim.c): whoever
+ * has one open that its name leads to sees what everybody sees.
  *
  *     slot   head (fixed size, native byte order), machine, freed, key, token (their lengths
  *            are in the head); the rest of the slot means nothing
@@ -27,6 +28,8 @@
  * clock's microseconds. Both slots were synced once, before the file got its name (a file
  * system that allocates late would otherwise come up with an empty file, a damaged one). What
  * remains: a disk that tears both slots' blocks in one crash leaves a damaged file.
+ *
+ * A file of which nobody needs the record may have become a hole (record_reclaim()).
  *
  * Damaged (neither slot valid: empty, truncated, overwritten) is an error that names the file,
  * never a free lock. One broken slot beside a valid one is taken for the torn write above. The
@@ -117,6 +120,16 @@ enum record_state record_read(int fd, struct record *out);
 /* Writes `record` as the next one, and notes in it where it now stands. False with errno, and
  * the record that was read still what the file says, on failure. */
 bool record_write(int fd, struct record *record);
+
+/* Makes the file of a free lock take no room: for who may write the file `name` but not remove it
+ * (another user's, in a sticky directory). What is left has no record, but a size that only this
+ * name has, so that it is told from a damaged file, and from any file that somebody gave the name.
+ * record_create() fills it again. False with errno if that is not to be had: it says what it said.
+ */
+bool record_reclaim(int fd, const char *name);
+
+/* True if the file was made so. */
+bool record_is_reclaimed(int fd, const char *name);
 
 /* Notes in `freed`, and looks up there, the id of a grant. */
 void record_note_freed(struct record *record, const char *id);

@@ -12,7 +12,11 @@
 
 extern const struct store_kind store_local;
 
-enum { KEPT_MS = 20 }; /* what is kept for one who waits is looked at again after this */
+enum {
+    KEPT_MS = 20,   /* what is kept for one who waits is looked at again after this */
+    ROOM_TRIES = 5, /* room that was made may be taken by others */
+    ROOM_MS = 2000  /* and making it is waited for so long */
+};
 
 /* ---- what the file says ---- */
 
@@ -74,6 +78,21 @@ static enum outcome judge(struct local_step *step) {
     return DONE;
 }
 
+/* The file was made a hole: it is a free lock, and has a record again before anything changes. */
+static enum outcome look_into_hole(struct local_step *step) {
+    struct lockfile *file = step->file;
+
+    if (step->request->kind != ASK_ACQUIRE) {
+        memcpy(step->record.key, file->key, sizeof step->record.key);
+        return DONE;
+    }
+    if (record_create(file->fd, file->key) && record_read(file->fd, &step->record) == RECORD_GOOD)
+        return DONE;
+    file->full = errno == ENOSPC || errno == EDQUOT;
+    return trouble_say(step->why, FAILED, EXIT_CANNOT_WRITE, "cannot write '%s/%s': %s",
+                       step->store->dir.path, file->name, strerror(errno));
+}
+
 static enum outcome look(struct local_step *step) {
     enum record_state state;
 
@@ -81,6 +100,8 @@ static enum outcome look(struct local_step *step) {
     if (step->file->fd < 0)
         return DONE;
     state = record_read(step->file->fd, &step->record);
+    if (state == RECORD_DAMAGED && record_is_reclaimed(step->file->fd, step->file->name))
+        return look_into_hole(step);
     return state == RECORD_GOOD ? judge(step) : explain_record(step, state);
 }
 
@@ -183,6 +204,30 @@ static enum outcome enter(struct local_step *step, int64_t deadline_ms) {
     return outcome;
 }
 
+static enum outcome ask_once(struct local_step *step, int64_t deadline_ms) {
+    enum outcome outcome = enter(step, deadline_ms);
+
+    if (outcome != DONE)
+        return outcome;
+    outcome = step_through(step);
+    lockfile_leave(step->file);
+    return outcome;
+}
+
+/* Where there is no room for the file, the room of files that nobody needs will do. */
+static enum outcome ask_for_room(struct local_step *step, int64_t deadline_ms) {
+    struct local_store *store = step->store;
+    enum outcome outcome = ask_once(step, deadline_ms);
+
+    for (int tries = 0; outcome == FAILED && step->file->full && tries < ROOM_TRIES; tries++) {
+        if (!local_reclaim(store, clock_earlier(clock_now_ms() + ROOM_MS, deadline_ms)))
+            break;
+        step->record = (struct record){0};
+        outcome = ask_once(step, deadline_ms);
+    }
+    return outcome;
+}
+
 static enum outcome ask(struct store *base, const struct request *request, int64_t deadline_ms,
                         struct answer *out, struct trouble *why) {
     struct local_store *store = (struct local_store *)base;
@@ -198,17 +243,14 @@ static enum outcome ask(struct store *base, const struct request *request, int64
         local_wait_begin(store, request);
     if (!request->patient)
         deadline_ms = clock_earlier(deadline_ms, limit_ms);
-    outcome = enter(&step, deadline_ms);
-    if (outcome == DONE) {
-        outcome = step_through(&step);
-        lockfile_leave(step.file);
-    } else if (outcome != LOST) {
-        return outcome;
-    }
+    store->reclaim_due = false;
+    outcome = ask_for_room(&step, deadline_ms);
     if (outcome == DONE || outcome == HELD || outcome == LOST)
         fill_answer(&step, outcome, out);
     local_wait_answered(&step, outcome);
     local_watch_asked(&step, outcome);
+    if (store->reclaim_due)
+        local_reclaim(store, 0);
     return outcome;
 }
 

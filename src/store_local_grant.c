@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "floor.h"
 #include "store_local_part.h"
 #include "text.h"
 
@@ -56,11 +57,15 @@ static void grant(struct local_step *step, const char *token) {
 }
 
 /* The next fence, for the acquire with this id. The wall clock makes the fence grow even when the
- * file, and the last one with it, was lost. */
-static void next_fence(struct record *record, const char *id) {
-    uint64_t wall_us = (uint64_t)clock_wall_us();
+ * file, and the last one with it, was
+ * lost; a file that was removed by us is in the floor. */
+static void next_fence(struct local_step *step, const char *id) {
+    struct record *record = &step->record;
+    uint64_t wall_us = (uint64_t)clock_wall_us(), last = record->fence;
 
-    record->fence = record->fence < wall_us ? wall_us : record->fence + 1;
+    if (last == 0)
+        last = floor_of_new_file(&step->store->dir, &step->store->reclaim_due);
+    record->fence = last < wall_us ? wall_us : last + 1;
     text_copy(record->grant_id, sizeof record->grant_id, id, strlen(id));
 }
 
@@ -72,7 +77,7 @@ void local_grant_claim(struct local_step *step, const struct queue_entry *entry)
     int64_t claim_ms = entry->ttl_ms < MOST_CLAIM_MS ? entry->ttl_ms : MOST_CLAIM_MS;
 
     claim_ms >>= claims < HALVINGS ? claims : HALVINGS;
-    next_fence(record, entry->id);
+    next_fence(step, entry->id);
     grant(step, entry->token);
     memcpy(record->place.machine, entry->machine, sizeof record->place.machine);
     record->claims = claims < RECORD_CLAIMS_MAX ? claims + 1 : claims;
@@ -118,7 +123,7 @@ static enum outcome acquire(struct local_step *step) {
         return DONE;
     }
     if (!step->held && local_queue_turn(step)) {
-        next_fence(record, step->request->id);
+        next_fence(step, step->request->id);
         grant(step, step->request->token);
         set_ttl(step, step->request->ttl_ms);
         show_life(step);

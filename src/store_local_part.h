@@ -4,7 +4,8 @@
  *     store_local_grant.c  what the requests change in the record
  *     store_local_queue.c  who waits, and whom the lock is handed to
  *     store_local_wait.c   sleeping until it is worth asking again
- *     store_local_watch.c  sleeping, as the holder, until something was done to the lock */
+ *     store_local_watch.c  sleeping, as the holder, until something was done to the lock
+ *     store_local_reclaim.c  removing the files that nobody needs */
 #ifndef VLOCK_STORE_LOCAL_PART_H
 #define VLOCK_STORE_LOCAL_PART_H
 
@@ -61,6 +62,7 @@ struct local_store {
     struct hostclock clock;
     struct local_wait wait;
     struct local_hold hold;
+    bool reclaim_due; /* after this ask */
 };
 
 /* One ask under way: what the file says, and what that means at this instant. */
@@ -114,6 +116,12 @@ void local_queue_leave(struct local_step *step);
 
 /* Fills what ASK_PEEK asks for of those who wait. */
 void local_queue_list(struct local_step *step);
+
+/* ---- store_local_reclaim.c ---- */
+
+/* Looks through the directory for what nobody needs, once the others who do have let go of it,
+ * until `deadline_ms` at most. True if it did: there may be room now. */
+bool local_reclaim(struct local_store *store, int64_t deadline_ms);
 
 /* ---- store_local_wait.c ---- */
 

@@ -233,6 +233,7 @@ void local_queue_stay(struct local_step *step) {
     uint64_t before;
 
     if (!is_in_queue(step)) {
+        step->store->reclaim_due = errno == ENOSPC || errno == EDQUOT;
         if (!wait->queue_refused)
             access_note(step->store->access,
                         "no place in the queue (%s): asking again and again instead",

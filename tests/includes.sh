@@ -19,8 +19,9 @@ token held
 child* guard guard_*
 tree*
 store_*
-wire wire_* lockfile queue doorbell
-record localdir filewatch hostclock
+wire wire_* lockfile queue doorbell floor
+record draft
+localdir filewatch hostclock
 dial tls greeting replies outbox expected
 refusal
 openssl
