@@ -42,17 +42,29 @@ static uint64_t use(struct local *local, const char *key) {
     return local_ask(local, ASK_RELEASE, key, "user", ID_1, 0) == DONE ? fence : 0;
 }
 
-/* What the record says of the last fence, as if the clock had been set back since. */
-static void rewrite_fence(const char *key, uint64_t fence) {
+static void write_record(const char *key, struct record *record) {
     int fd = open(in_directory(key), O_RDWR | O_CLOEXEC);
-    struct record record;
 
-    if (fd < 0 || record_read(fd, &record) != RECORD_GOOD)
-        exit(2);
-    record.fence = fence;
-    if (!record_write(fd, &record))
+    if (fd < 0 || !record_write(fd, record))
         exit(2);
     close(fd);
+}
+
+/* What the record says of the last fence, as if the clock had been set back since. */
+static void rewrite_fence(const char *key, uint64_t fence) {
+    struct record record = record_of(directory, key);
+
+    record.fence = fence;
+    write_record(key, &record);
+}
+
+/* As one leaves it that had no descriptor left to tell the first who waits. */
+static void free_it(const char *key) {
+    struct record record = record_of(directory, key);
+
+    record.token[0] = '\0';
+    record.expires_ms = 0;
+    write_record(key, &record);
 }
 
 static void test_what_is_removed(struct local *local) {
@@ -109,6 +121,14 @@ static void test_in_use(struct local *local) {
               is_woken(&waiter, "waited", 1) && ask_waiting(&waiter, "waited", 1) == DONE,
           "the file of one who waits, or was handed the lock, stays");
     release(&waiter, "waited", 1);
+    local_close(&waiter);
+    hold(directory, local, "kept");
+    if (stand(&waiter, directory, "kept", 1) != HELD)
+        exit(2);
+    free_it("kept");
+    check(look(&other) && is_there("kept") && ask_waiting(&waiter, "kept", 1) == DONE,
+          "also while the lock is free, but he could not be told");
+    release(&waiter, "kept", 1);
     local_close(&waiter);
     use(&other, "flocked");
     fd = open(in_directory("flocked"), O_RDWR | O_CLOEXEC);
