@@ -66,7 +66,7 @@ rounds() { if [ -n "${VLOCK_TEST_FULL-}" ]; then echo "$2"; else echo "$1"; fi; 
 # and ${lines[@]} (stdout), $stderr; shown if the test fails. A command that hangs ends with 124 (or
 # 137).
 observe() {
-    local errors=$BATS_TEST_TMPDIR/.stderr
+    local errors=${BATS_TEST_TMPDIR-$BATS_FILE_TMPDIR}.stderr
     status=0
     # Not exec: bash would take a SIGINT that its child died of for one to itself.
     output=$(timeout -k 5 300 "$@" 2>"$errors" || exit $?) || status=$?

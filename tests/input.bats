@@ -1,6 +1,5 @@
 #!/usr/bin/env bats
 # What people type: names, durations, URLs, options, variables, and the hints for slips.
-# bats file_tags=asan
 
 load helpers
 

@@ -19,6 +19,15 @@ setup_file() {
     cli acl setuser nopass on nopass allkeys allchannels +@all
 }
 
+# What is refused here is refused by an answer, however long that takes: with the timeouts that are
+# usual a slow machine would be too late for it.
+vlock() {
+    case "$*" in
+    *-timeout*) observe "$VLOCK_BIN" "$@" ;;
+    *) observe "$VLOCK_BIN" --connect-timeout 2m --reply-timeout 2m "$@" ;;
+    esac
+}
+
 # refused STATUS URL: acquire, owned and run on URL end with STATUS; nothing was taken or run.
 refused() {
     gives "$1" -v -u "$2" acquire -n -t 60s "$K"
