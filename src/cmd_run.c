@@ -307,7 +307,7 @@ _Noreturn static void conclude(struct estate *estate, const struct guard_told *t
                                const struct child_found *found, const struct loop *loop) {
     int status = told->ended ? told->status : estate_settle(estate, told);
 
-    if (told->ended && told->signo == SIGINT)
+    if ((told->ended || told->over) && told->signo == SIGINT)
         ending_die(status, found, loop);
     /* Nothing is closed, freed or cleaned up: the kernel does that, in one go. */
     _exit(status);

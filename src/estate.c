@@ -42,10 +42,11 @@ static void become_release(const struct estate *estate, const struct guard_told 
     execve("/proc/self/exe", words, environ);
 }
 
+/* A command that had ended is not hidden by what became of its guard. */
 static int settled_status(const struct guard_told *told) {
-    if (!told->overdue)
-        return EXIT_SIGNAL_BASE + told->killed_by;
-    return told->over ? told->status : EXIT_NOT_OWNED;
+    if (told->over)
+        return told->status;
+    return told->overdue ? EXIT_NOT_OWNED : EXIT_SIGNAL_BASE + told->killed_by;
 }
 
 /* Half of the time until then is for the guards of vlocks within the command, to release their

@@ -24,14 +24,34 @@ void guard_read_text(const char *path, char *text, size_t bytes) {
     text[length > 0 ? length : 0] = '\0';
 }
 
+/* In pieces: a user of many groups has a long list of them before that line. */
 bool guard_waits_for(pid_t pid, unsigned signo) {
-    char path[48], text[4096];
-    char *at;
+    static const char label[] = "\nShdPnd:";
+    enum { LINE = 32, PIECE = 1024 };
+    char path[48], text[LINE + PIECE + 1], *at = NULL;
+    size_t kept = 0;
+    ssize_t length;
+    int fd;
 
     snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
-    guard_read_text(path, text, sizeof text);
-    at = strstr(text, "\nShdPnd:");
-    return at && (strtoull(at + strlen("\nShdPnd:"), NULL, 16) >> (signo - 1) & 1);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (!at && fd >= 0 && (length = read(fd, text + kept, PIECE)) > 0) {
+        size_t whole = kept + (size_t)length;
+
+        text[whole] = '\0';
+        at = strstr(text, label);
+        if (at && !strchr(at + 1, '\n') && whole < sizeof text - 1) { /* its end is to come */
+            memmove(text, at, whole - (size_t)(at - text));
+            kept = whole - (size_t)(at - text);
+            at = NULL;
+        } else if (!at) {
+            kept = whole < LINE ? whole : LINE;
+            memmove(text, text + whole - kept, kept);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return at && (strtoull(at + strlen(label), NULL, 16) >> (signo - 1) & 1);
 }
 
 bool guard_is_orphan(const struct guard *guard) {
@@ -168,9 +188,17 @@ static bool show_passed(struct guard *guard) {
     struct note note;
     bool stop = false;
 
+    uint64_t lost;
+
     while (guard_take_note(passed, &note)) {
         info.ssi_signo = (uint32_t)note.signo;
         stop = guard->job->on_signal(guard->job->signal_arg, &info) || stop;
+    }
+    lost = guard_take_lost(passed);
+    for (uint32_t signo = 1; signo < SIGNALS; signo++) {
+        info.ssi_signo = signo;
+        if (lost >> signo & 1)
+            stop = guard->job->on_signal(guard->job->signal_arg, &info) || stop;
     }
     return stop;
 }

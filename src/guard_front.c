@@ -93,6 +93,8 @@ static bool reap(const struct front *front) {
         }
         if (pid == shared->ear)
             shared->ear = 0;
+        if (pid == shared->told.beside)
+            shared->told.beside = 0; /* the number may become another's */
     }
     return false;
 }
@@ -199,6 +201,9 @@ static void attend(struct front *front) {
 
         if (ready < 0 && errno != EINTR) { /* more than RLIMIT_NOFILE allows now, or no memory */
             poll(NULL, 0, DEAF_MS);
+            fds[0].revents = POLLIN; /* it can be read all the same */
+            fds[1].revents = 0;
+            ready = 1;
             if (reap(front))
                 return;
         }
@@ -245,12 +250,13 @@ enum outcome guard_run(struct loop *loop, const struct guard_job *job,
     front.signals = loop->signals;
     front.taken = loop->taken;
     sigdelset(&front.taken, SIGCHLD);
-    if (prepare(&front, &guard, job->keeps)) {
-        take_more(loop);
-        front.stops = take_stops();
-        prctl(PR_SET_CHILD_SUBREAPER, 1);
-        front.guard = fork();
-    }
+    if (!prepare(&front, &guard, job->keeps))
+        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot prepare to start a process: %s",
+                           strerror(errno));
+    take_more(loop);
+    front.stops = take_stops();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    front.guard = fork();
     if (front.guard == 0)
         guard_be(&guard);
     if (front.guard < 0)

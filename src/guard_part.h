@@ -6,9 +6,10 @@
 #include "guard.h"
 
 enum {
-    SAID_BYTES = 8192, /* a power of two */
-    SIGNALS = 65,
+    SAID_BYTES = 8192,  /* a power of two */
+    SIGNALS = 32,       /* none that is passed on has a higher number */
     NOTES = 64,         /* a power of two */
+    SENDERS = 4,        /* that are told apart, of one signal */
     GUARD_WAKE = SIGURG /* between FRONT and GUARD: look into the shared memory; of no meaning to
                            anybody else */
 };
@@ -42,11 +43,15 @@ struct shared {
     char said[SAID_BYTES];       /* a ring: what FRONT is to write to stderr */
 };
 
-/* What was seen of one signal, and what it was not matched with yet: see guard_signals.c. */
-struct evidence {
+/* How often one signal was seen from a sender, and not matched with FRONT's copy yet: see
+ * guard_signals.c. */
+struct sighting {
     pid_t sender;
     unsigned count;
     int64_t at_ms;
+};
+struct evidence {
+    struct sighting of[SENDERS];
 };
 
 struct guard {
@@ -61,6 +66,9 @@ struct guard {
     struct evidence unheard[SIGNALS]; /* the ear will get it, and that will mean nothing */
     struct evidence hushed[SIGNALS];  /* not sent to the command, as the ear had it */
     uint64_t late;                    /* to be sent all the same, a bit each */
+    unsigned due_notes;               /* `passed` is looked at up to here, then at the loop again */
+    int64_t waits_from_ms;            /* the ear has been waited for since then, so long: */
+    int64_t waited_ms;
 };
 
 /* The beginning of a file, with a NUL; nothing if it cannot be read. */
@@ -69,9 +77,15 @@ void guard_read_text(const char *path, char *text, size_t bytes);
 /* Whether this signal waits for this process; false if that cannot be seen. */
 bool guard_waits_for(pid_t pid, unsigned signo);
 
-/* Adds to what one process writes and another reads; takes the next, or false. */
+/* Adds to what one process writes and another reads. One that waits there already is not added
+ * again, as the kernel does it with pending signals. */
 void guard_put_note(struct notes *notes, const struct note *note);
+
+/* Takes the next, or false. */
 bool guard_take_note(struct notes *notes, struct note *note);
+
+/* Takes those that there was no room for, a bit each. */
+uint64_t guard_take_lost(struct notes *notes);
 
 /* In FRONT: starts the ear, if one is wanted and there is none, for the signals that FRONT takes.
  * Ends it. */

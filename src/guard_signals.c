@@ -15,7 +15,8 @@
  * session of its own, so what reaches GUARD and the ear was sent to each of them by number, but
  * whichever has the higher number gets it later. A copy that comes to GUARD after the command was
  * not sent one is sent then; one that comes to the ear after the command was sent one is dropped.
- * So a signal is never sent zero times, and twice at worst. Evidence of over a second ago does not
+ * So a signal is never sent zero times, and twice at worst. (A sender that picks the ear and FRONT
+ * out of the three is taken for one that signals the group.) Evidence of over a second ago does not
  * count: numbers of senders come again. */
 #include <poll.h>
 #include <stdatomic.h>
@@ -27,16 +28,26 @@
 enum {
     EAR_LOOKS = 100, /* of 1 ms */
     EAR_FIRST = 5,   /* so many of them before it is taken for certain that it has not heard */
+    WAITS_WITHIN_MS = 500, /* of so long, no more than a tenth is spent on waiting for the ear: */
+    WAITS_MOST_MS = 50,    /* a stream of signals must not keep GUARD from renewing the lease */
     OLD_MS = 1000
 };
 
 /* ---- notes, from one process to another ---- */
 
-void guard_put_note(struct notes *notes, const struct note *note) {
-    unsigned put = notes->put;
+static bool same(const struct note *a, const struct note *b) {
+    return a->signo == b->signo && a->sender == b->sender && a->terminal == b->terminal;
+}
 
-    if (put - notes->taken >= NOTES) {
-        atomic_fetch_or(&notes->lost, (uint64_t)1 << note->signo % 64);
+/* What the reader takes at this very moment, it acts upon after this. */
+void guard_put_note(struct notes *notes, const struct note *note) {
+    unsigned put = notes->put, taken = notes->taken;
+
+    for (unsigned i = taken; i != put; i++)
+        if (same(&notes->note[i % NOTES], note))
+            return;
+    if (put - taken >= NOTES) {
+        atomic_fetch_or(&notes->lost, (uint64_t)1 << note->signo);
         return;
     }
     notes->note[put % NOTES] = *note;
@@ -53,20 +64,46 @@ bool guard_take_note(struct notes *notes, struct note *note) {
     return true;
 }
 
+uint64_t guard_take_lost(struct notes *notes) {
+    return atomic_exchange(&notes->lost, 0);
+}
+
 /* ---- evidence ---- */
 
-static void add(struct evidence *evidence, pid_t sender, int64_t at_ms) {
-    if (evidence->sender != sender || at_ms - evidence->at_ms > OLD_MS)
-        evidence->count = 0;
-    *evidence = (struct evidence){.sender = sender, .count = evidence->count + 1, .at_ms = at_ms};
+static bool counts(const struct sighting *sighting, int64_t now_ms) {
+    return sighting->count && now_ms - sighting->at_ms <= OLD_MS;
+}
+
+/* True if that has thrown out what still counts, of another sender. */
+static bool add(struct evidence *evidence, pid_t sender, int64_t at_ms) {
+    struct sighting *to = &evidence->of[0];
+    bool out;
+
+    for (unsigned i = 0; i < SENDERS; i++) {
+        struct sighting *sighting = &evidence->of[i];
+        if (counts(sighting, at_ms) && sighting->sender == sender) {
+            sighting->count++;
+            sighting->at_ms = at_ms;
+            return false;
+        }
+        if (!counts(sighting, at_ms) || (counts(to, at_ms) && sighting->at_ms < to->at_ms))
+            to = sighting;
+    }
+    out = counts(to, at_ms);
+    *to = (struct sighting){.sender = sender, .count = 1, .at_ms = at_ms};
+    return out;
 }
 
 /* True, and used up, if there is some. */
 static bool use(struct evidence *evidence, pid_t sender) {
-    if (!evidence->count || evidence->sender != sender || clock_now_ms() - evidence->at_ms > OLD_MS)
-        return false;
-    evidence->count--;
-    return true;
+    int64_t now_ms = clock_now_ms();
+
+    for (unsigned i = 0; i < SENDERS; i++)
+        if (counts(&evidence->of[i], now_ms) && evidence->of[i].sender == sender) {
+            evidence->of[i].count--;
+            return true;
+        }
+    return false;
 }
 
 /* What the ear has noted since. */
@@ -82,6 +119,21 @@ static bool in_group_of(pid_t pid, pid_t command) {
     pid_t group = getpgid(command);
 
     return group >= 0 && group == getpgid(pid);
+}
+
+/* False if too much time went into that already: then CMD may get a signal twice. */
+static bool wait_a_moment(struct guard *guard) {
+    int64_t now_ms = clock_now_ms();
+
+    if (now_ms - guard->waits_from_ms > WAITS_WITHIN_MS) {
+        guard->waits_from_ms = now_ms;
+        guard->waited_ms = 0;
+    }
+    if (guard->waited_ms >= WAITS_MOST_MS)
+        return false;
+    poll(NULL, 0, 1);
+    guard->waited_ms += clock_now_ms() - now_ms;
+    return true;
 }
 
 /* kill(2) holds the kernel's list of processes while it goes through a group, and FRONT may have
@@ -102,9 +154,8 @@ static bool ear_has(struct guard *guard, const struct note *note, pid_t command)
         gather(guard);
         if (use(&guard->heard[note->signo], note->sender))
             return true;
-        if (!pending && !reads && looks >= EAR_FIRST)
+        if ((!pending && !reads && looks >= EAR_FIRST) || !wait_a_moment(guard))
             return false;
-        poll(NULL, 0, 1);
     }
     return false;
 }
@@ -123,7 +174,8 @@ static bool command_has(struct guard *guard, const struct note *note, pid_t comm
     }
     if (!ear_has(guard, note, command))
         return false;
-    add(&guard->hushed[note->signo], note->sender, clock_now_ms());
+    if (add(&guard->hushed[note->signo], note->sender, clock_now_ms()))
+        guard->late |= (uint64_t)1 << note->signo; /* GUARD's copy of that may still come */
     return true;
 }
 
@@ -137,24 +189,26 @@ void guard_note(struct guard *guard, const struct signalfd_siginfo *info) {
     pid_t sender = (pid_t)info->ssi_pid;
     unsigned signo = info->ssi_signo;
 
+    guard->due_notes = guard->shared->passed.put; /* those that come later wake us again */
     if (signo == GUARD_WAKE || signo >= SIGNALS || guard_from_front(guard, info))
         return;
     if (use(&guard->hushed[signo], sender))
-        guard->late |= (uint64_t)1 << signo % 64;
+        guard->late |= (uint64_t)1 << signo;
     else
         add(&guard->own[signo], sender, clock_now_ms());
 }
 
 int guard_next_signal(struct guard *guard, pid_t command) {
+    struct notes *passed = &guard->shared->passed;
     struct note note;
 
     gather(guard);
-    while (guard_take_note(&guard->shared->passed, &note))
+    while (passed->taken != guard->due_notes && guard_take_note(passed, &note))
         if (!command_has(guard, &note, command))
             return note.signo;
-    guard->late |= atomic_exchange(&guard->shared->passed.lost, 0);
+    guard->late |= guard_take_lost(passed);
     for (int signo = 1; guard->late && signo < SIGNALS; signo++) {
-        uint64_t bit = (uint64_t)1 << signo % 64;
+        uint64_t bit = (uint64_t)1 << signo;
         if (guard->late & bit) {
             guard->late &= ~bit;
             return signo;

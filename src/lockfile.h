@@ -33,8 +33,8 @@
  *
  * Living. lockfile_live() locks one byte beyond the data, at an offset that belongs to one
  * fence, and keeps it locked through a descriptor of its own: another description than the one
- * that is flocked, because a process that comes to share it (a guard, a child) must keep the
- * byte locked when we die, and must not keep the flock. It is a read lock, so that all who
+ * that is flocked, because a process that shares it (FRONT of a `run`, a keeper) must keep the byte
+ * locked when we die, and must not keep the flock. It is a read lock, so that all who
  * present the token can show that they live, and those who look test for a write lock. A byte
  * for each fence, because a holder that gave the lock away (a release by its own command, a
  * break) may live on while the next one holds it. */

@@ -10,6 +10,7 @@
 
 enum {
     MAX_WATCHED = 8,
+    MAX_SIGNALS = 16, /* that are read in one go: more than there are kinds */
     SOON_MS =
         50 /* poll's own clock, which stops in a suspend, is good enough for so short a time */
 };
@@ -82,13 +83,16 @@ void loop_forked(struct loop *loop) {
     loop->watch_outputs = false;
 }
 
-/* Shows every waiting signal to the handler; true if one of them ends the wait. All are read:
- * the last may be the one that matters. */
+/* Shows the waiting signals to the handler; true if one of them ends the wait. All that wait are
+ * read, as the last may be the one that matters; but a stream of them without end must not keep
+ * anybody from looking at the time. */
 static bool signals_stop(struct loop *loop) {
     struct signalfd_siginfo info;
     bool stop = false;
 
-    while (loop->signals >= 0 && read(loop->signals, &info, sizeof info) == sizeof info)
+    for (int reads = 0; reads < MAX_SIGNALS && loop->signals >= 0 &&
+                        read(loop->signals, &info, sizeof info) == sizeof info;
+         reads++)
         if (loop->on_signal && loop->on_signal(loop->arg, &info))
             stop = true;
     return stop;

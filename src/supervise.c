@@ -301,6 +301,8 @@ static bool over(struct supervised *s) {
         return true;
     if (!s->child.ended)
         return false;
+    if (s->stage == STAGE_KILLED) /* a dead one that a debugger holds is waited for by nobody */
+        return true;
     /* The lock is not ours to guard, and nothing was to be stopped before it is given back. */
     if (s->stage == STAGE_RUNNING && (s->wishes->leave_children || s->lease == LEASE_FREED))
         return true;

@@ -24,7 +24,7 @@
  * is that something lives, as far as waitid() does not say that there is no child at all.
  *
  * tree allocates nothing, uses no stdio and no directory streams (but tree_find_proc(), for its
- * sentence), so it may run in a process whose heap is broken; lists of over TREE_NEAR processes lie
+ * sentence), so it works where there is no memory left; lists of over TREE_NEAR processes lie
  * in a mapping of their own, and if there is none, work is done in rounds. It needs 24 KiB of stack
  * at most, and `errno`. The calling process has one thread.
  *

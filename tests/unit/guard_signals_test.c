@@ -42,22 +42,23 @@ static void begin(void) {
     guard = (struct guard){.shared = shared, .front = ear, .self = getpid()};
 }
 
+static void guard_gets(int signo, pid_t sender) {
+    guard_note(&guard, &(struct signalfd_siginfo){.ssi_signo = (uint32_t)signo,
+                                                  .ssi_pid = (uint32_t)sender});
+}
+
 static void front_gets(int signo, pid_t sender, bool terminal) {
     guard_put_note(&shared->passed, &(struct note){.signo = signo,
                                                    .sender = sender,
                                                    .terminal = terminal,
                                                    .at_ms = clock_now_ms()});
+    guard_gets(GUARD_WAKE, guard.front);
 }
 
 static void ear_gets(int signo, pid_t sender, int64_t ago_ms) {
     guard_put_note(&shared->heard, &(struct note){.signo = signo,
                                                   .sender = sender,
                                                   .at_ms = clock_now_ms() - ago_ms});
-}
-
-static void guard_gets(int signo, pid_t sender) {
-    guard_note(&guard, &(struct signalfd_siginfo){.ssi_signo = (uint32_t)signo,
-                                                  .ssi_pid = (uint32_t)sender});
 }
 
 /* How often the command is to be sent `signo`, of all that has come so far. */
@@ -153,12 +154,46 @@ static void to_each_of_them(void) {
 static void more_than_there_is_room_for(void) {
     begin();
     for (int n = 0; n < 3 * NOTES; n++)
-        front_gets(SIGUSR1, SENDER, false);
+        front_gets(SIGUSR1, SENDER + n, false);
     front_gets(SIGTERM, SENDER, false);
-    front_gets(SIGHUP, SENDER, true);
     check(sent(SIGTERM) == 1, "what there was no room for is sent");
     front_gets(SIGTERM, SENDER, false);
     check(sent(SIGTERM) == 1, "and so is the next one");
+}
+
+static void two_senders_to_each_of_them(void) {
+    begin();
+    for (int n = 0; n < 2; n++) {
+        ear_gets(SIGTERM, n ? OTHER : SENDER, 0);
+        front_gets(SIGTERM, n ? OTHER : SENDER, false);
+        check(sent(SIGTERM) == 0, "sender %d's is taken for one to the group at first", n);
+    }
+    guard_gets(SIGTERM, SENDER); /* the kernel makes one of the two */
+    check(sent(SIGTERM) == 1, "and sent when GUARD has one from either");
+    begin();
+    for (int n = 0; n <= SENDERS; n++) {
+        ear_gets(SIGTERM, SENDER + n, 0);
+        front_gets(SIGTERM, SENDER + n, false);
+    }
+    check(sent(SIGTERM) == 1, "of more senders than are told apart, the first is not forgotten");
+}
+
+static void one_that_waits_already(void) {
+    begin();
+    for (int n = 0; n < 3 * NOTES; n++)
+        front_gets(SIGUSR1, SENDER, false);
+    check(sent(SIGUSR1) == 1, "equal ones that wait are one, as pending signals are");
+}
+
+/* FRONT gets the next one while GUARD looks at one. */
+static void without_end(void) {
+    int count = 0;
+
+    begin();
+    front_gets(SIGUSR1, SENDER, false);
+    for (int next; count < 1000 && (next = guard_next_signal(&guard, command)) != 0; count++)
+        guard_put_note(&shared->passed, &(struct note){.signo = SIGUSR1, .sender = SENDER});
+    check(count == 1, "a stream of signals does not keep GUARD from its loop");
 }
 
 int main(void) {
@@ -173,6 +208,9 @@ int main(void) {
     to_a_group_that_the_command_has_left();
     to_each_of_them();
     more_than_there_is_room_for();
+    two_senders_to_each_of_them();
+    one_that_waits_already();
+    without_end();
     stop(command);
     stop(ear);
     return check_done();
