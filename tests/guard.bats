@@ -113,3 +113,25 @@ leaves_something_stubborn() { # URL TTL
     done
     rm -rf "$theirs"
 }
+
+@test "a dead process that a debugger does not let go is not waited for" {
+    cat >seize.py <<'PY'
+import ctypes, signal, sys
+PTRACE_SEIZE = 0x4206
+if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None) != 0:
+    sys.exit(1)
+open("seized", "w").close()
+signal.pause()
+PY
+    find_python
+    supervised "$VLOCK_BIN" run -t 10m "$K" -- sh -c 'sleep 300 & echo $! >left.new
+        mv left.new left.pid; until [ -e end ]; do sleep 0.02; done; exit 5'
+    until_true 30 test -e left.pid
+    setpriv --pdeathsig KILL "$PYTHON" seize.py "$(<left.pid)" 3>&- &
+    tracer=$!
+    until_true 30 test -e seized || skip 'nothing can be traced here'
+    touch end
+    ends 5 "$FRONT"
+    is_free "$K"
+    kill -KILL "$tracer"
+}

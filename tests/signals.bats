@@ -139,3 +139,23 @@ times_are() { [ "$(times "$1")" -eq "$2" ]; }
     touch end
     ends 5 "$FRONT"
 }
+
+@test "a stream of signals to vlock alone ends it as one signal does, and its lease is renewed" {
+    cat >stream.py <<'PY'
+import os, signal, subprocess, sys, time
+vlock = subprocess.Popen(sys.argv[1:])
+while not os.path.exists("there"):
+    time.sleep(0.01)
+end = time.time() + 200
+while vlock.poll() is None and time.time() < end:
+    vlock.send_signal(signal.SIGTERM)
+sys.exit(vlock.poll() if vlock.poll() is not None else 99)
+PY
+    find_python
+    for _ in 1 2 3; do
+        rm -f there
+        observe "$PYTHON" stream.py "$VLOCK_BIN" run -t 10s "$K" -- sh -c ': >there; exec sleep 300'
+        [ "$status" -eq 143 ]
+        is_free "$K"
+    done
+}
