@@ -114,7 +114,7 @@ static void test_in_use(struct local *local) {
     check(look(&other) && local_send(local, request, ID_1) == LOST && local->answer.released,
           "what was left for a former holder that lives is there when it comes to look");
     check(look(&other) && !is_there("shown"), "and is removed after that");
-    hold(directory, local, "waited");
+    local_ask(local, ASK_ACQUIRE, "waited", token_of(0), 0, WAIT_TTL_MS);
     if (stand(&waiter, directory, "waited", 1) != HELD)
         exit(2);
     check(look(&other) && release(local, "waited", 0) == DONE && look(&other) &&
@@ -122,7 +122,7 @@ static void test_in_use(struct local *local) {
           "the file of one who waits, or was handed the lock, stays");
     release(&waiter, "waited", 1);
     local_close(&waiter);
-    hold(directory, local, "kept");
+    local_ask(local, ASK_ACQUIRE, "kept", token_of(0), 0, WAIT_TTL_MS);
     if (stand(&waiter, directory, "kept", 1) != HELD)
         exit(2);
     free_it("kept");
