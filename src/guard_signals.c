@@ -28,8 +28,9 @@
 enum {
     EAR_LOOKS = 100, /* of 1 ms */
     EAR_FIRST = 5,   /* so many of them before it is taken for certain that it has not heard */
-    WAITS_WITHIN_MS = 500, /* of so long, no more than a tenth is spent on waiting for the ear: */
-    WAITS_MOST_MS = 50,    /* a stream of signals must not keep GUARD from renewing the lease */
+    WAITS_WITHIN_MS =
+        2000,            /* of so long, no more than a seventh is spent on waiting for the ear: */
+    WAITS_MOST_MS = 300, /* a stream of signals must not keep GUARD from renewing the lease */
     OLD_MS = 1000
 };
 

@@ -15,7 +15,7 @@ extern const struct store_kind store_local;
 enum {
     KEPT_MS = 20,   /* what is kept for one who waits is looked at again after this */
     ROOM_TRIES = 5, /* room that was made may be taken by others */
-    ROOM_MS = 2000  /* and making it is waited for so long */
+    ROOM_MS = 100   /* and while others make it, it is looked for after this */
 };
 
 /* ---- what the file says ---- */
@@ -214,14 +214,19 @@ static enum outcome ask_once(struct local_step *step, int64_t deadline_ms) {
     return outcome;
 }
 
-/* Where there is no room for the file, the room of files that nobody needs will do. */
+/* Where there is no room for the file, the room of files that nobody needs will do. Others look for
+ * them as well, one at a time, and what they find is room, too. */
 static enum outcome ask_for_room(struct local_step *step, int64_t deadline_ms) {
-    struct local_store *store = step->store;
     enum outcome outcome = ask_once(step, deadline_ms);
+    bool looks = true;
 
-    for (int tries = 0; outcome == FAILED && step->file->full && tries < ROOM_TRIES; tries++) {
-        if (!local_reclaim(store, clock_earlier(clock_now_ms() + ROOM_MS, deadline_ms)))
-            break;
+    for (int tries = 0; outcome == FAILED && step->file->full && looks && tries < ROOM_TRIES;) {
+        int64_t until_ms = clock_earlier(clock_now_ms() + ROOM_MS, deadline_ms);
+
+        if (local_reclaim(step->store, until_ms))
+            tries++;
+        else /* not if it cannot be done, or the time is over */
+            looks = clock_now_ms() >= until_ms && until_ms < deadline_ms;
         step->record = (struct record){0};
         outcome = ask_once(step, deadline_ms);
     }

@@ -84,7 +84,7 @@ has_failed() {
             sh -c 'setsid sleep 300 & : >there; sleep "$1"; exit 5' sh "0.0$((delay / 10 + 1))"
         until_true 30 test -e there
         pause_ms "$delay"
-        kill -KILL "$FRONT"
+        kill -KILL "$FRONT" 2>/dev/null || : # it may have ended
         until_true 30 nothing_left
         until_true 30 is_free "$K"
         wait "$FRONT" || :

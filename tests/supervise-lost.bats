@@ -374,10 +374,11 @@ has_no_child() { ! pgrep -P "$1" >/dev/null; }
 }
 
 @test "a guard that was stopped while CMD had its grace after a lost lock: CMD is killed all the same" {
-    grow -t 10m --kill-after 2s -- session deaf
+    grow -t 10m --kill-after 10s -- session deaf
+    guard=$(guard_of "$FRONT")
     broken
     until_true 30 has err 'stopping the command'
-    kill -STOP "$(guard_of "$FRONT")"
+    kill -STOP "$guard"
     lives deaf
     ends 79 "$FRONT"
     nothing_left

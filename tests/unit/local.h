@@ -56,7 +56,8 @@ static inline enum outcome local_send(struct local *local, struct request reques
     snprintf(text, sizeof text, "%032d", id);
     request.id = id == NOBODYS ? NULL : text;
     memset(&local->answer, 0x55, sizeof local->answer);
-    return store_local.ask(local->store, &request, clock_after(clock_now_ms(), 10000),
+    return store_local.ask(local->store, &request,
+                           clock_after(clock_now_ms(), 2 * local->access.reply_timeout_ms),
                            &local->answer, &local->why);
 }
 

@@ -72,6 +72,7 @@ static void go_through(int number) {
         tell("not opened", directory, &local);
         return;
     }
+    local.access.reply_timeout_ms = 60000; /* a slow machine has all the time it needs */
     for (int i = 0; i < NAMES * USES / ACTORS; i++) {
         int name = i * ACTORS / USES + (int)(rand_r(&seed) % NEAR);
 
