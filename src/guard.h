@@ -20,8 +20,8 @@
  * guard_keep(): it must not end before the command's tree is dead.
  *
  * GUARD is a plain fork(): the two share one mapping, `struct shared`, and nothing else. That costs
- * an address space more than sharing the memory of FRONT would: 12 % (a server) to 27 % (local) of a
- * run of a command that does nothing, measured where page tables are shadowed in software and a
+ * an address space more than sharing the memory of FRONT would: 12 % (a server) to 27 % (local) of
+ * a run of a command that does nothing, measured where page tables are shadowed in software and a
  * fork takes 0.6 ms.
  *
  * FRONT stays in its process group, as the command does: Ctrl-Z stops both and shows the shell a

@@ -13,9 +13,9 @@
 extern const struct store_kind store_local;
 
 enum {
-    KEPT_MS = 20,   /* what is kept for one who waits is looked at again after this */
-    ROOM_TRIES = 5, /* room that was made may be taken by others */
-    ROOM_MS = 100   /* and while others make it, it is looked for after this */
+    KEPT_MS = 20,    /* what is kept for one who waits is looked at again after this */
+    ROOM_TRIES = 50, /* room that was made may be taken by others */
+    ROOM_MS = 100    /* and while others make it, it is looked for after this */
 };
 
 /* ---- what the file says ---- */
@@ -142,6 +142,7 @@ static enum outcome step_through(struct local_step *step) {
         outcome = local_carry_out(step);
     queue_settle(&step->record.queue);
     if (step->changed && !record_write(step->file->fd, &step->record)) {
+        step->file->full = errno == ENOSPC || errno == EDQUOT;
         outcome = trouble_say(step->why, FAILED, EXIT_CANNOT_WRITE, "cannot write '%s/%s': %s",
                               step->store->dir.path, step->file->name, strerror(errno));
         /* The file says what it said before; so does the byte. */
@@ -227,7 +228,11 @@ static enum outcome ask_for_room(struct local_step *step, int64_t deadline_ms) {
             tries++;
         else /* not if it cannot be done, or the time is over */
             looks = clock_now_ms() >= until_ms && until_ms < deadline_ms;
-        step->record = (struct record){0};
+        *step = (struct local_step){.store = step->store,
+                                    .request = step->request,
+                                    .file = step->file,
+                                    .why = step->why,
+                                    .place = -1};
         outcome = ask_once(step, deadline_ms);
     }
     return outcome;

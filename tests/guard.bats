@@ -5,11 +5,10 @@ load helpers
 load queues
 load trees
 
-# bats file_tags=asan
-
 setup_file() { start_store local; }
 
 # The next one looks, as it gets the lock, whether the family is dead.
+# bats test_tags=asan
 @test "a guard that is killed while it is stopped past its lease frees no lock before its tree is dead" {
     for _ in 1 2 3; do
         grow -t 1s -- "${ALL_KINDS[@]}"
@@ -39,6 +38,7 @@ has_failed() {
 }
 
 # What CMD or a hook inherited would hold the lock for as long as it lives.
+# bats test_tags=asan
 @test "neither CMD, nor what it starts, nor a hook has a descriptor of the lock" {
     cat >show.sh <<'IN'
 ls -l /proc/$$/fd >"$1.new"
@@ -58,6 +58,7 @@ IN
     done
 }
 
+# bats test_tags=asan
 @test "a variable of the environment makes no process a part of vlock" {
     for size in 64 9400 20000; do
         python - "$VLOCK_BIN" "$VLOCK_URL" "$K" $size <<'PY'
@@ -101,7 +102,7 @@ leaves_something_stubborn() { # URL TTL
     start_server valkey
     mkdir -m 1777 shared
     for url in "local:$PWD/shared" "redis://127.0.0.1:$PORT"; do
-        for ttl in 2s 6s 10m; do
+        for ttl in 5s 9s 10m; do
             leaves_something_stubborn "$url" $ttl
             [ "$status" -eq 7 ]
             says 'could not be stopped: sleep' 'not given back'
@@ -114,6 +115,7 @@ leaves_something_stubborn() { # URL TTL
     rm -rf "$theirs"
 }
 
+# bats test_tags=asan
 @test "a dead process that a debugger does not let go is not waited for" {
     cat >seize.py <<'PY'
 import ctypes, signal, sys
