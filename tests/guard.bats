@@ -90,7 +90,8 @@ leaves_something_stubborn() { # URL TTL
     observe setpriv --reuid 54377 --regid 54377 --clear-groups \
         "$VLOCK_BIN" -u "$1" run -w 60s -t "$2" "$K" -- sh -c '
             ./rooted --reuid 0 --clear-groups setsid sleep 300 >/dev/null 2>&1 &
-            echo $! >stubborn.pid; exit 7'
+            echo $! >stubborn.pid
+            until grep -qx sleep /proc/$!/comm; do sleep 0.05; done; exit 7'
 }
 
 @test "what cannot be killed is named, the lock is not released, and the status is CMD's" {
