@@ -160,7 +160,15 @@ sits_waiting() {
     ((16#${blocked:-0} & 1 << 14)) && grep -q '^State:.*sleeping' "/proc/$1/status"
 }
 
-is_over() { ! kill -0 "$1" 2>/dev/null; }
+# is_over PID: it has ended. A dead child that this shell has not taken note of counts, too: while
+# it runs nothing but its own commands, it can miss that for minutes.
+is_over() {
+    local stat
+    kill -0 "$1" 2>/dev/null || return 0
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    stat=${stat##*) }
+    [ "${stat%% *}" = Z ]
+}
 
 # is_no_more PID: it has ended, whether its parent (init) has noticed or not.
 is_no_more() { ! [ -e "/proc/$1" ] || grep -qs '^State:.*Z' "/proc/$1/status"; }
@@ -183,7 +191,7 @@ plight() {
 
 # ends STATUS PID: the background command ends by itself, with STATUS.
 ends() {
-    until_true 30 is_over "$2" || { plight "$2" && kill -KILL "$2"; }
+    until_true 30 is_over "$2" || { plight "$2" && kill -KILL "$2" || true; }
     status=0
     wait "$2" || status=$?
     [ "$status" -eq "$1" ] || {
