@@ -71,9 +71,6 @@ static enum outcome settle(struct run *run, struct trouble *why) {
     borrow(run);
     lock->lease.kill_after_ms = run->wishes.kill_after_ms;
     lock->alive = true;
-    /* What a claim cannot give is not begun under one. */
-    lock->early = !run->ctx.options->value[OPT_KILL_AFTER] && !run->wishes.hold_for_ms &&
-                  run->wishes.on_lost == LOST_STOP;
     return given_settle(&run->ctx, lock->ttl_ms, run->borrowed, why);
 }
 
@@ -127,30 +124,32 @@ static enum outcome give_up(struct run *run, enum outcome outcome, struct troubl
     return run->borrowed ? outcome : take_back(&run->take, &run->ctx, outcome, why);
 }
 
-/* Waits while FRONT is stopped. What we have may be a claim, and too old now to begin under: then
- * that is seen to first. While it is not sure that the lock is ours nothing is to be given back. */
+/* Waits while FRONT is stopped. If the lease has ended meanwhile, the lock is asked for again:
+ * while it is not sure that the lock is ours nothing is to be given back. */
 static enum outcome begin(struct run *run, struct guard *guard, struct trouble *why) {
     const struct lease *lease = &run->take.lock.lease;
-    enum outcome outcome;
 
     for (;;) {
+        bool in_time = run->borrowed || clock_now_ms() < lease_stop_at(lease);
+        enum outcome outcome;
+
         if (!guard_begin(guard))
             return give_up(run, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
-        if (lease_can_begin(lease, clock_now_ms()))
+        /* One that is too short to begin under at all is not asked for again and again. */
+        if (run->borrowed || !in_time || clock_now_ms() < lease_stop_at(lease))
             return DONE;
         guard_told(guard)->running = false;
         guard_told(guard)->armed = false;
-        outcome = take_confirm(&run->take, &run->ctx, why);
+        outcome = take_again(&run->take, &run->ctx, why);
         if (outcome != DONE)
             return outcome;
         guard_told(guard)->armed = true;
     }
 }
 
-/* One attempt. UNSURE: while we were held up the claim became too old. */
 static enum outcome start_now(struct run *run, struct trouble *why) {
     struct supervised *s = &run->supervised;
-    struct loop *loop = &run->ctx.loop, before = *loop;
+    struct loop *loop = &run->ctx.loop;
     enum outcome outcome = given_grant(&run->ctx, run->take.lock.fence, run->borrowed, why);
 
     if (outcome == DONE)
@@ -161,8 +160,6 @@ static enum outcome start_now(struct run *run, struct trouble *why) {
         run->ctx.say.carry = guard_say;
         run->ctx.say.by = s->guard;
     }
-    if (outcome == UNSURE && loop_take_signals(loop, before.on_signal, before.arg, why) != DONE)
-        outcome = FAILED;
     return outcome;
 }
 
@@ -178,12 +175,10 @@ static enum outcome start(struct run *run, struct guard *guard, struct trouble *
     s->found = run->ctx.found;
     s->tree = run->tree;
     s->lease = run->borrowed ? LEASE_FREED : LEASE_KEPT;
-    do {
-        outcome = begin(run, guard, why);
-        if (outcome != DONE)
-            return outcome;
-        outcome = start_now(run, why);
-    } while (outcome == UNSURE);
+    outcome = begin(run, guard, why);
+    if (outcome != DONE)
+        return outcome;
+    outcome = start_now(run, why);
     return outcome == DONE ? DONE : give_up(run, outcome, why);
 }
 
@@ -199,7 +194,7 @@ static void say_kept(const struct run *run, const char *reason) {
         say_loud(&run->ctx.say, "%s: it never expires, release it by hand", reason);
         return;
     }
-    if (lease->ends_ms == CLOCK_NEVER || lease->claimed) { /* while we live; renewed, perhaps */
+    if (lease->ends_ms == CLOCK_NEVER) { /* while we live; renewed, perhaps */
         duration_format(left, run->take.lock.ttl_ms);
         say_loud(&run->ctx.say, "%s: it lapses within %s", reason, left);
         return;
@@ -217,7 +212,7 @@ static enum outcome let_go(struct run *run, bool *on_purpose, struct trouble *wh
     if (run->hold_until && left_ms > 0)
         return lock_leave(lock, left_ms, until_ms, on_purpose, why);
     /* Once it has lapsed there is nothing to give back. But it is tried. */
-    if (lock->lease.ends_ms != CLOCK_NEVER && !lock->lease.claimed)
+    if (lock->lease.ends_ms != CLOCK_NEVER)
         until_ms =
             clock_earlier(until_ms, clock_after(clock_now_ms(),
                                                 lapses_in_ms > TRY_MS ? lapses_in_ms : TRY_MS));

@@ -8,10 +8,6 @@ enum {
     MOST_KILL_AFTER_MS = 5000,
     LEAST_SLACK_MS = 2,
     MOST_SLACK_MS = 250, /* for the kernel to end a process that was killed */
-    /* For the first renewal of a claim, and its being tried again; as often as that an answer is to
-     * have time to come. */
-    CLAIM_ROOM_MS = 500,
-    CLAIM_ANSWERS = 4,
     LEAST_RETRY_MS = 10,
     MOST_RETRY_MS = 1000
 };
@@ -22,7 +18,6 @@ static int64_t within(int64_t value, int64_t least, int64_t most) {
 
 void lease_given(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t left_ms,
                  bool endless) {
-    lease->claimed = false;
     lease->ttl_ms = ttl_ms;
     lease->renew_at_ms =
         ttl_ms == TTL_NONE ? CLOCK_NEVER : clock_after(asked_ms, ttl_ms < 3 ? 1 : ttl_ms / 3);
@@ -31,31 +26,15 @@ void lease_given(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t 
                          : clock_after(asked_ms, left_ms - left_ms / 100 - DRIFT_MS);
 }
 
-void lease_claimed(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t claim_ms,
-                   int64_t took_ms) {
-    lease_given(lease, ttl_ms, asked_ms, claim_ms, false);
-    lease->claimed = true;
-    lease->claim_ms = claim_ms;
-    lease->room_ms = within(CLAIM_ANSWERS * took_ms, CLAIM_ROOM_MS, claim_ms);
-    lease->renew_at_ms = asked_ms;
-}
-
-bool lease_can_begin(const struct lease *lease, int64_t now_ms) {
-    return !lease->claimed || now_ms <= lease_stop_at(lease) - lease->room_ms;
-}
-
 void lease_retry(struct lease *lease, int64_t now_ms) {
-    int64_t whole_ms = lease->claimed ? lease->claim_ms : lease->ttl_ms;
-
-    lease->renew_at_ms = clock_after(now_ms, within(whole_ms / 20, LEAST_RETRY_MS, MOST_RETRY_MS));
+    lease->renew_at_ms =
+        clock_after(now_ms, within(lease->ttl_ms / 20, LEAST_RETRY_MS, MOST_RETRY_MS));
 }
 
 int64_t lease_kill_after_ms(const struct lease *lease) {
-    int64_t after_ms = lease->kill_after_ms;
-
-    if (after_ms <= 0)
-        after_ms = within(lease->ttl_ms / 6, 0, MOST_KILL_AFTER_MS);
-    return lease->claimed ? within(after_ms, 0, lease->claim_ms / 6) : after_ms;
+    if (lease->kill_after_ms > 0)
+        return lease->kill_after_ms;
+    return within(lease->ttl_ms / 6, 0, MOST_KILL_AFTER_MS);
 }
 
 int64_t lease_longest_kill_after_ms(int64_t ttl_ms) {

@@ -18,12 +18,9 @@
 #include <stdint.h>
 
 struct lease {
-    int64_t ttl_ms;      /* what each renewal asks for; TTL_NONE: there is nothing to renew */
-    int64_t renew_at_ms; /* the next renewal */
-    int64_t ends_ms;     /* after this the lock may be somebody else's; CLOCK_NEVER */
-    bool claimed;        /* it is only a claim yet, of claim_ms: to be renewed at once */
-    int64_t claim_ms;
-    int64_t room_ms;       /* what its renewal needs, tried more than once */
+    int64_t ttl_ms;        /* what each renewal asks for; TTL_NONE: there is nothing to renew */
+    int64_t renew_at_ms;   /* the next renewal */
+    int64_t ends_ms;       /* after this the lock may be somebody else's; CLOCK_NEVER */
     int64_t kill_after_ms; /* set by the caller before lease_given(): from TERM to KILL;
                               0: lease_kill_after_ms() has the default */
 };
@@ -32,17 +29,6 @@ struct lease {
  * (more than ttl_ms after an extend). `endless`: it does not end by time while we live. */
 void lease_given(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t left_ms,
                  bool endless);
-
-/* A lock of which nothing is known but that `claim_ms` of it are left, from `asked_ms` on; it is to
- * become a lease of `ttl_ms` by its first renewal, which is due. There is little time to lose in
- * that: from TERM to KILL a sixth of the claim, if that is less than it is else. The last answer
- * was `took_ms` in coming. */
-void lease_claimed(struct lease *lease, int64_t ttl_ms, int64_t asked_ms, int64_t claim_ms,
-                   int64_t took_ms);
-
-/* True if a command can begin under it at `now_ms`: always, unless it is a claim which leaves too
- * little time for trying to renew it. (What else is over is the caller's to see.) */
-bool lease_can_begin(const struct lease *lease, int64_t now_ms);
 
 /* A renewal failed at `now_ms`: sets the next attempt, soon. */
 void lease_retry(struct lease *lease, int64_t now_ms);

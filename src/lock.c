@@ -15,7 +15,7 @@ enum {
     GRACE_MS = 15,
     WITHDRAW_MS = 25,
     WITHDRAW_FREELY_MS = 500, /* where no -w bounds it */
-    CONFIRM_MS = 500,         /* for having a claim confirmed, too */
+    AGAIN_MS = 500,           /* for asking again, too */
     MOST_SPENT = 4,           /* ids of one acquire, see ask_anew() */
     /* A connection that swallowed a renewal is given up in time for others to be tried. */
     RENEWAL_TRIES = 3,
@@ -78,21 +78,10 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
 
     request.waits = heard && until_ms != 0;
     request.patient = until_ms != 0 && (until_ms != CLOCK_NEVER || heard);
-    request.early = lock->early && lock->ttl_ms != TTL_NONE;
     outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
-    if (outcome == DONE && answer->claimed) {
-        lease_claimed(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms,
-                      answer->took_ms);
-        if (!lease_can_begin(&lock->lease, clock_now_ms())) {
-            request.early = false;
-            outcome = store_ask(lock->store, &request, deadline_ms, answer, why);
-        }
-    }
     if (outcome == DONE) {
         lock->fence = answer->fence;
-        if (!answer->claimed)
-            lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms,
-                        answer->endless);
+        lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms, answer->endless);
     }
     return outcome;
 }
@@ -166,8 +155,8 @@ enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *w
     return outcome == DONE ? acquire(lock, until_ms, false, why) : outcome;
 }
 
-enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *why) {
-    int64_t least_ms = clock_after(clock_now_ms(), CONFIRM_MS);
+enum outcome lock_acquire_again(struct lock *lock, int64_t until_ms, struct trouble *why) {
+    int64_t least_ms = clock_after(clock_now_ms(), AGAIN_MS);
 
     if (until_ms < least_ms) /* the time ran out while nobody could look at it */
         until_ms = least_ms;
@@ -183,14 +172,6 @@ static struct request renewal(const struct lock *lock, int64_t reply_ms) {
     request.patient = true;
     request.reply_ms = reply_ms < LEAST_REPLY_MS ? LEAST_REPLY_MS : reply_ms;
     return request;
-}
-
-void lock_hasten(struct lock *lock) {
-    struct request request =
-        renewal(lock, (lease_stop_at(&lock->lease) - clock_now_ms()) / RENEWAL_TRIES);
-
-    if (lock->lease.claimed)
-        store_hasten(lock->store, &request);
 }
 
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,

@@ -9,10 +9,7 @@
  *      WITHDRAWN: no acquire of ours can succeed any more, not even one that is on its way
  *
  * lock_acquire() ends in HELD BY US (DONE) or in WITHDRAWN, never in between: whatever was
- * asked and not answered is taken back before it returns, as far as the store can be told.
- *
- * Who is `early` may be HELD BY US under a claim (lease.claimed): a lease of a second or so, which
- * the first renewal, due at once, makes a whole one. */
+ * asked and not answered is taken back before it returns, as far as the store can be told. */
 #ifndef VLOCK_LOCK_H
 #define VLOCK_LOCK_H
 
@@ -32,7 +29,6 @@ struct lock {
     const char *token; /* ours */
     int64_t ttl_ms;    /* or TTL_NONE */
     bool alive;        /* held by this process for as long as it lives (struct request) */
-    bool early;        /* a claim will do, where enough is left of it: lock_renew() follows */
     /* from here on filled in by lock_acquire() */
     char id[REQUEST_ID_BYTES + 1]; /* of the last question for it */
     struct lease lease;
@@ -45,17 +41,14 @@ struct lock {
  * DONE; HELD/75 with the holder in `why`; FAILED; STOPPED by the loop. */
 enum outcome lock_acquire(struct lock *lock, int64_t until_ms, struct trouble *why);
 
-/* As lock_acquire(), which was DONE with a claim that has become too old to begin under
- * (lease_can_begin()): has it confirmed, or, if it is over, waits again with the same place. */
-enum outcome lock_confirm(struct lock *lock, int64_t until_ms, struct trouble *why);
+/* As lock_acquire(), which was DONE, but this process was held up until the lease was over: asks
+ * again with the same id, and waits again if another client holds the lock now. */
+enum outcome lock_acquire_again(struct lock *lock, int64_t until_ms, struct trouble *why);
 
 /* Renews the lease, trying until `deadline_ms`. DONE: lock->lease moved on. LOST: not ours any
  * more; *on_purpose: somebody who had the token released it. UNSURE, FAILED: not renewed. */
 enum outcome lock_renew(struct lock *lock, int64_t deadline_ms, bool *on_purpose,
                         struct trouble *why);
-
-/* If all that we have is a claim: sends its renewal, which lock_renew() finds under way then. */
-void lock_hasten(struct lock *lock);
 
 /* Sleeps until it is worth calling lock_renew() before its time, as something may have been done to
  * the lock: *suspect. Else until `until_ms` (CLOCK_NEVER: for ever). See store_watch(). DONE,

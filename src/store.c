@@ -23,11 +23,6 @@ enum outcome store_ask(struct store *store, const struct request *request, int64
     return store->kind->ask(store, request, deadline_ms, out, why);
 }
 
-void store_hasten(struct store *store, const struct request *request) {
-    if (store->kind->hasten)
-        store->kind->hasten(store, request);
-}
-
 enum outcome store_await(struct store *store, const struct request *request, int64_t until_ms,
                          struct trouble *why) {
     return store->kind->await(store, request, until_ms, why);

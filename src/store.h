@@ -13,9 +13,9 @@
  * never FAILED.
  *
  * Waiting. An ASK_ACQUIRE that waits is answered HELD and has then a place in the queue of the
- * key, in order of arrival. store_await() sleeps until it is worth asking again; who was handed the
- * lock meanwhile has it only when that ask is DONE (what was handed over is a claim, and short:
- * confirmed by that ask, or, for who is `early`, by the ASK_RENEW that must follow).
+ * key, in order of arrival. store_await() sleeps until it is worth asking again. A lock that was
+ * handed off meanwhile is only a short claim: the waiter holds it once that ask is DONE, which
+ * confirms it.
  * The store remembers the place, for one acquire at a time, by its id; it outlives a broken
  * connection. ASK_WITHDRAW gives it up.
  *
@@ -84,8 +84,6 @@ struct request {
     uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
     bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an
                           ask is DONE, or an ASK_WITHDRAW. ASK_PEEK: store_await() follows */
-    bool early;        /* ASK_ACQUIRE that waits: a lock that was handed over may be held under its
-                          claim, which nobody is asked about (`claimed`) */
     bool alive;        /* ASK_ACQUIRE, ASK_RENEW: this process shows as long as it lives that the
                           lock is held; a store that can see that (local) then never lets the
                           lease end by time alone */
@@ -123,9 +121,6 @@ struct answer {
     unsigned waiting; /* PEEK with waiters: how many wait */
     bool released;    /* LOST on RENEW, RELEASE: somebody who had the token gave
                          the lock back on purpose (`tell`) */
-    bool claimed;     /* DONE for who is `early`: not confirmed; ttl_ms, from asked_ms on, is what
-                         the claim has at least */
-    int64_t took_ms;  /* `claimed`: so long the last answer was in coming */
     bool endless;     /* our lease does not end by time while this process lives */
     char holder[TOKEN_MAX_BYTES +
                 1]; /* what the key holds now, cut if longer; empty if it is free */
@@ -138,7 +133,6 @@ struct store_kind {
                          struct store **out, struct trouble *why);
     enum outcome (*ask)(struct store *, const struct request *, int64_t deadline_ms,
                         struct answer *out, struct trouble *why);
-    void (*hasten)(struct store *, const struct request *); /* NULL: there is no waiting for it */
     enum outcome (*await)(struct store *, const struct request *, int64_t until_ms,
                           struct trouble *why);
     enum outcome (*watch)(struct store *, const struct request *, int64_t until_ms, bool *suspect,
@@ -169,11 +163,6 @@ enum outcome store_open(const struct address *address, const struct access *acce
  * ASK_ACQUIRE: the caller owes an ASK_WITHDRAW with the same id. */
 enum outcome store_ask(struct store *store, const struct request *request, int64_t deadline_ms,
                        struct answer *out, struct trouble *why);
-
-/* Sends the ASK_RENEW `request` and waits for nothing: the next store_ask() for it finds it under
- * way, whatever this process is held up by until then. For who is about to do something that may
- * take long (start a command). */
-void store_hasten(struct store *store, const struct request *request);
 
 /* Sleeps until it is worth sending `request` again: an ASK_ACQUIRE that waits and was answered
  * HELD (the lock was handed to us, is free or may be), or an ASK_PEEK that waits; at most until

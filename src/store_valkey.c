@@ -232,7 +232,6 @@ static enum outcome valkey_open(const struct address *address, const struct acce
 const struct store_kind store_valkey = {
     .open = valkey_open,
     .ask = valkey_ask,
-    .hasten = valkey_hasten,
     .await = valkey_await,
     .watch = valkey_watch,
     .forked = valkey_forked,

@@ -257,34 +257,6 @@ static bool read_all(const struct request *request, const redisReply *reply, enu
     return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
 }
 
-/* True if that was sent before (valkey_hasten()), over the connection that there is, and when. What
- * was sent for nothing is answered to nobody. */
-static bool is_sent(struct valkey *v, const struct script *script, int64_t *asked_ms) {
-    const struct script *sent = v->ahead.script;
-
-    v->ahead.script = NULL;
-    if (!sent || v->ahead.number != wire_number(v->wire))
-        return false;
-    *asked_ms = v->ahead.asked_ms;
-    if (sent != script)
-        wire_forget(v->wire);
-    return sent == script;
-}
-
-void valkey_hasten(struct store *store, const struct request *request) {
-    struct valkey *v = (struct valkey *)store;
-    const struct script *script = script_for(request->kind);
-    int64_t now_ms = clock_now_ms();
-
-    /* The whole text: nobody may be there to be told that the server does not know it. */
-    if (!wire_connected(v->wire) || send_script(v, script, true, request, NULL) != DONE ||
-        wire_hurry(v->wire, NULL) != DONE)
-        return; /* it is sent again, when it is asked for */
-    v->ahead.script = script;
-    v->ahead.number = wire_number(v->wire);
-    v->ahead.asked_ms = now_ms;
-}
-
 /* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
 static enum outcome call(struct valkey *v, const struct script *script,
                          const struct request *request, int64_t deadline_ms, enum verdict *verdict,
@@ -299,11 +271,8 @@ static enum outcome call(struct valkey *v, const struct script *script,
     /* A withdrawal may be the last that the server hears from us: it must not depend on a script
      * that is loaded, nor on our being there to be told that it is not. */
     for (int whole = request->kind == ASK_WITHDRAW; whole <= 1; whole++) {
-        outcome = DONE;
-        if (!is_sent(v, script, &out->asked_ms)) {
-            out->asked_ms = clock_now_ms();
-            outcome = send_script(v, script, whole, request, why);
-        }
+        out->asked_ms = clock_now_ms();
+        outcome = send_script(v, script, whole, request, why);
         if (outcome == DONE)
             outcome = wire_receive(v->wire, deadline_ms, &reply, why);
         if (outcome != DONE)
@@ -346,20 +315,15 @@ static enum outcome call(struct valkey *v, const struct script *script,
     return outcome;
 }
 
-/* A waiter that the lock was handed to asks only for that, or, if he is early, for nothing; should
- * it not be so any more, whatever the reason, he asks for the lock again. So he does if a question
- * of his is unanswered: a copy of it may come when he has given the lock back, and only acquire
- * leaves the mark that refuses it. */
+/* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever
+ * the reason, he asks for the lock again. So he does if a question of his is unanswered: a copy of
+ * it may come when he has given the lock back, and only acquire leaves the mark that refuses it. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
     if (request->kind == ASK_ACQUIRE && request->waits && !v->again &&
         valkey_wait_granted(v, request)) {
-        enum outcome outcome = DONE;
+        enum outcome outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
 
-        *verdict = YES;
-        if (request->early && valkey_claim_known(v, out))
-            return DONE;
-        outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);
         if (outcome != DONE || *verdict != NO)
             return outcome;
     }

@@ -1,8 +1,8 @@
 /* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
  * what is done when no answer comes, store_valkey_names.c what the keys are called,
  * store_valkey_call.c how one script is asked and its answer read, store_valkey_wait.c how one who
- * waits hears that it is worth asking again, store_valkey_claim.c how long what was handed to him
- * is his, and store_valkey_watch.c how a holder hears that it is worth asking. */
+ * waits hears that it is worth asking again, and store_valkey_watch.c how a holder hears that it is
+ * worth asking. */
 #ifndef VLOCK_STORE_VALKEY_PART_H
 #define VLOCK_STORE_VALKEY_PART_H
 
@@ -16,15 +16,6 @@ enum {
     TICKET_BYTES = 24,
     RUN_BYTES = 41,
     ENDLESS_CLAIM_MS = 30000 /* a lock without expiry, until it is confirmed */
-};
-
-/* What one who waits knows about a claim: see store_valkey_claim.c. */
-struct claim {
-    int64_t since_ms; /* whatever is told from now on happened after this; 0: not known */
-    int64_t took_ms;  /* so long that answer was in coming */
-    uint64_t last;    /* the fence of then: what is given from now on has a greater one */
-    int64_t ms;       /* what was handed to us is ours for so long; 0: nothing was, or not known */
-    uint64_t fence;   /* ... under this fence */
 };
 
 /* The place in the queue, and what is known of the lock there. Kept for one acquire at a time. */
@@ -45,7 +36,6 @@ struct wait {
     bool rung;        /* ask at once */
     bool granted;     /* the lock was handed to us: to be confirmed */
     bool woken;       /* something was heard that changes when to look */
-    struct claim claim;
 };
 
 /* What a holder knows who sleeps in store_watch(). */
@@ -75,15 +65,6 @@ struct on_connection {
     int64_t retry_ms; /* a server that was busy: have the key tracked from this moment on; or 0 */
 };
 
-struct script;
-
-/* A request that was sent before it was asked for. */
-struct ahead {
-    const struct script *script; /* NULL: none */
-    unsigned number;             /* of the connection */
-    int64_t asked_ms;
-};
-
 struct valkey {
     struct store store;
     const struct address *address;
@@ -95,7 +76,6 @@ struct valkey {
     bool again;
     unsigned attempts;
     bool pushes; /* the server speaks RESP3; on a fresh connection: the last one did */
-    struct ahead ahead;
     struct wait wait;
     struct hold hold;
     struct on_connection on;
@@ -126,9 +106,6 @@ enum outcome valkey_call(struct valkey *v, const struct request *request, int64_
 enum outcome valkey_confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
                             enum verdict *verdict, struct answer *out, struct trouble *why);
 
-/* store_hasten() */
-void valkey_hasten(struct store *store, const struct request *request);
-
 /* What one who waits sends before his question: listens to his bell, and has the key tracked if he
  * is the first. */
 enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
@@ -157,16 +134,6 @@ bool valkey_wait_misled(struct valkey *v, const struct request *request);
 /* store_await() */
 enum outcome valkey_await(struct store *store, const struct request *request, int64_t until_ms,
                           struct trouble *why);
-
-/* 'granted FENCE MS PROOF' was heard; `words` is what stands behind 'granted'. */
-void valkey_claim_heard(struct wait *wait, const char *words);
-
-/* A question was answered: what is told later happened after it was sent. */
-void valkey_claim_answered(struct wait *wait, const struct answer *answer);
-
-/* True if the lock was handed to us and we can say for how long: *out is the answer of one who is
- * `early`. */
-bool valkey_claim_known(const struct valkey *v, struct answer *out);
 
 /* What is heard meanwhile, for wire_hear(); the argument is the struct valkey. */
 extern const struct wire_ears valkey_wait_ears;

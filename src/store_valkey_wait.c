@@ -4,8 +4,7 @@
  * and to that of all. He asks again (scripts/acquire.lua, with his id: that confirms a lock which
  * was handed to him, and otherwise renews his place in the queue) when
  *
- *   his bell says 'granted'        at once: the lock is his once he has confirmed it, or can tell
- *                                  without that (store_valkey_claim.c)
+ *   his bell says 'granted'        at once: the lock is his once he has confirmed it
  *   his bell says 'first MS'       LAZY_MS later, unless it was 'granted' before that: only then it
  *                                  is worth having the key tracked. In a fast queue everybody is
  *                                  first for less than that, and need not ask
@@ -193,7 +192,6 @@ void valkey_wait_answered(struct valkey *v, const struct request *request,
         v->on.run_known = true;
     }
     know(v, answer);
-    valkey_claim_answered(wait, answer);
     wait->place = *wait->id ? answer->place : 0;
     if (!wait->rung) { /* a bell may ring before the answer to what was asked earlier is read */
         wait->granted = false;
@@ -269,7 +267,6 @@ static void hear_message(struct valkey *v, const char *text) {
     unsigned long long left_ms;
 
     if (text_begins(text, "granted")) {
-        valkey_claim_heard(wait, text + strlen("granted"));
         wait->rung = wait->granted = true;
         v->on.queued = false;
     } else if (strcmp(text, "come") == 0) {

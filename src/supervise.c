@@ -271,9 +271,6 @@ static void act(struct supervised *s) {
     const struct lease *lease = &s->lock->lease;
     struct trouble late;
 
-    /* It is under way: perhaps it was answered while the command was in coming. */
-    if (kept(s) && lease->claimed && !s->orphaned && clock_now_ms() >= lease->renew_at_ms)
-        renew(s);
     if (kept(s) && clock_now_ms() >= lease_stop_at(lease)) {
         trouble_say(&late, LOST, EXIT_NOT_OWNED, "the lease was not renewed in time");
         lose(s, lease_kill_at(lease), &late);
@@ -337,15 +334,11 @@ static void rest(struct supervised *s) {
         loop_sleep(s->loop, lasts ? until_ms : clock_earlier(until_ms, s->watch_from_ms));
 }
 
-/* Before we look whether it is too late, FRONT is told when it is (a SIGSTOP of ours wakes it), and
- * the renewal of a claim is under way: that covers a command which is long in coming from a slow
- * disk. (A signal to FRONT meanwhile has it find us overdue: it cannot know of the renewal.) */
+/* Before we look whether it is too late, FRONT is told when it is (a SIGSTOP of ours wakes it). */
 static enum outcome start_in_time(struct supervised *s, char *const argv[], struct trouble *why) {
     tell_due(s);
-    if (kept(s))
-        lock_hasten(s->lock);
     if (kept(s) && clock_now_ms() >= lease_stop_at(&s->lock->lease))
-        return trouble_say(why, s->lock->lease.claimed ? UNSURE : LOST, EXIT_NOT_OWNED,
+        return trouble_say(why, LOST, EXIT_NOT_OWNED,
                            "the lease was over before the command could start: use a longer -t");
     return child_start(&s->child, argv, s->found, &s->loop->mask_found, true, why);
 }
@@ -356,8 +349,6 @@ enum outcome supervise_start(struct supervised *s, char *const argv[], struct tr
 
     if (outcome != DONE)
         guard_due(s->guard, CLOCK_NEVER);
-    if (outcome == UNSURE)
-        return outcome; /* the signals that came are the wait's */
     s->starting = outcome == DONE;
     loop_sleep(s->loop, 0); /* what came until then */
     s->starting = false;

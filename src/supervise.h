@@ -74,8 +74,7 @@ struct supervised {
 /* For loop_take_signals(), from before supervise_start(); `arg` is a struct supervised. */
 bool supervise_on_signal(void *arg, const struct signalfd_siginfo *info);
 
-/* Starts the command. As child_start(); LOST/79: the lease was over before; UNSURE: what may be
- * over is a claim, to be confirmed first. */
+/* Starts the command. As child_start(); LOST/79: the lease was over before. */
 enum outcome supervise_start(struct supervised *s, char *const argv[], struct trouble *why);
 
 /* Until the command has ended and nothing is left of its tree, STAGE_STUCK and --leave-children

@@ -44,9 +44,8 @@ static enum outcome look_at_it(struct take *take, struct context *ctx, enum outc
 
     if (outcome == DONE && loop_sleep(&ctx->loop, 0) == WAKE_STOP) /* a signal came meanwhile */
         return take_back(take, ctx, trouble_say(why, STOPPED, EXIT_BUSY, "stopped"), why);
-    /* We were stopped, or the machine was, just now. (Shorter ones end before anybody can look; a
-     * claim is looked at when it is begun.) */
-    if (outcome == DONE && take->lock.ttl_ms >= LEAST_LOOKED_AT_MS && !lease->claimed &&
+    /* We were stopped, or the machine was, just now. (Shorter ones end before anybody can look.) */
+    if (outcome == DONE && take->lock.ttl_ms >= LEAST_LOOKED_AT_MS &&
         clock_now_ms() >= lease->ends_ms)
         return take_back(take, ctx,
                          trouble_say(why, LOST, EXIT_NOT_OWNED,
@@ -56,11 +55,11 @@ static enum outcome look_at_it(struct take *take, struct context *ctx, enum outc
     return outcome;
 }
 
-enum outcome take_confirm(struct take *take, struct context *ctx, struct trouble *why) {
+enum outcome take_again(struct take *take, struct context *ctx, struct trouble *why) {
     enum outcome outcome;
 
     loop_watch_outputs(&ctx->loop, true);
-    outcome = lock_confirm(&take->lock, take->until_ms, why);
+    outcome = lock_acquire_again(&take->lock, take->until_ms, why);
     loop_watch_outputs(&ctx->loop, false);
     return look_at_it(take, ctx, outcome, why);
 }

@@ -34,8 +34,8 @@ enum outcome take_signals(struct take *take, struct context *ctx, struct trouble
 /* Takes the lock in ctx->store. DONE: it is ours. As lock_acquire(). */
 enum outcome take_lock(struct take *take, struct context *ctx, struct trouble *why);
 
-/* take_lock() was DONE, but what was taken is a claim, and now too old: lock_confirm(). */
-enum outcome take_confirm(struct take *take, struct context *ctx, struct trouble *why);
+/* take_lock() was DONE, but the lease is over before anything could begin: lock_acquire_again(). */
+enum outcome take_again(struct take *take, struct context *ctx, struct trouble *why);
 
 /* Gives the lock back because what was to follow did not come about: `outcome` is what that was
  * and is returned; `why` says it, and what else went wrong. */

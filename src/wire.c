@@ -147,14 +147,6 @@ enum outcome wire_send_aside(struct wire *wire, unsigned argc, const char **argv
     return send_command(wire, EXPECT_ASIDE, argc, argv, lengths, why);
 }
 
-enum outcome wire_hurry(struct wire *wire, struct trouble *why) {
-    return wire_link_step(wire, false, why);
-}
-
-void wire_forget(struct wire *wire) {
-    expected_give_up(&wire->expected);
-}
-
 void wire_hear(struct wire *wire, const struct wire_ears *ears, void *arg) {
     wire->ears = ears;
     wire->ears_arg = arg;

@@ -39,12 +39,6 @@ enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, cons
 enum outcome wire_send_aside(struct wire *wire, unsigned argc, const char **argv,
                              struct trouble *why);
 
-/* Sends what is queued, as far as that goes at once. FAILED, UNSURE: the connection is gone. */
-enum outcome wire_hurry(struct wire *wire, struct trouble *why);
-
-/* Nobody waits any more for the replies to what was sent until now. */
-void wire_forget(struct wire *wire);
-
 /* Begins to connect if there is no connection (any more), as wire_send() does. */
 enum outcome wire_connect(struct wire *wire, struct trouble *why);
 

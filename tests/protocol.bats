@@ -148,7 +148,7 @@ both() {
     both scripts/extend.lua '> 9007199254740992 ' 'More than 2^53 ms'
     both lease.c 'left_ms / 100 - DRIFT_MS' 'less 1 %'
     both lease.c 'ttl_ms / 3)' 'after a third of the TTL'
-    both lease.c 'within(whole_ms / 20, LEAST_RETRY_MS' 'tries again after a twentieth'
+    both lease.c 'within(lease->ttl_ms / 20, LEAST_RETRY_MS' 'tries again after a twentieth'
     both lease.c 'within(lease->ttl_ms / 20, LEAST_SLACK_MS' 'kills its command a twentieth'
     both lease.c 'within(lease->ttl_ms / 6, 0, MOST_KILL' 'a sixth of the TTL'
     both greeting.c '"SUBSCRIBE", "vlock:guard"' 'SUBSCRIBE vlock:guard'

@@ -22,8 +22,7 @@
  *                  never; when the server notices, NUMSUB no longer counts it. Replies and
  *                  messages are heard in any order.
  *   the client     lock.c, store_valkey.c and store_valkey_wait.c: join, wait, confirm what was
- *                  handed over and ask if that is refused, enter with the confirmation, or under
- *                  the claim that was heard of (store_valkey_claim.c), release;
+ *                  handed over and ask if that is refused, enter with the confirmation, release;
  *                  ask again over a new connection with the same id, ticket, and a greater
  *                  attempt; withdraw behind the request on the same connection, then over another
  *                  one, or end unheard. It may be killed at any moment, stopped and continued at
@@ -35,9 +34,7 @@
  *                  before the request was sent and less a margin, comes before the server's is
  *                  what lease.c and the clocks are there for, and is taken for granted. If a lease
  *                  ends while the reply that tells of it is on its way, that reply comes too LATE:
- *                  its deadline has passed when it is read. So it is with a claim: it is `young`
- *                  as long as it has not ended, as the client counts from a question that was
- *                  answered before it was given. A client inside may stay, or leave, or
+ *                  its deadline has passed when it is read. A client inside may stay, or leave, or
  *                  be stopped inside; renewals are not modelled, as they only move the end.
  *
  * WHAT IS LEFT OUT. The first question, which takes and never joins (a joining one does all that
@@ -170,7 +167,6 @@ byte q_attempt[(CLIENTS + 1) * CONNS], q_ticket[(CLIENTS + 1) * CONNS];
 bool q_again[(CLIENTS + 1) * CONNS], q_track[(CLIENTS + 1) * CONNS];
 byte reply[CLIENTS + 1], r_ticket[CLIENTS + 1], r_place[CLIENTS + 1];
 bool r_handed[CLIENTS + 1];
-bool young[CLIENTS + 1]; /* 'granted' came behind all answers, and that claim has not ended */
 bool granted[CLIENTS + 1], rung[CLIENTS + 1], changed[CLIENTS + 1], come[CLIENTS + 1];
 
 /* ---- the clients ---- */
@@ -289,7 +285,7 @@ inline hand_over(actor) {
        judge_grant(first);
        MUST(the_dead_are_passed, alive(first) || subs[first]);
        if
-       :: hears(first) -> granted[first] = true; young[first] = true
+       :: hears(first) -> granted[first] = true
        :: else
        fi;
        score[first] = 0;
@@ -318,12 +314,7 @@ inline let_go(actor) {
 
 inline answer(c, k, what) {
     if
-    :: k == conn[c] && st[c] == ASKING && !cut[c] -> reply[c] = what; printf(", answer %d", what);
-#if MUTANT == 18
-       young[c] = granted[c] /* counts from this answer, whenever the claim was given */
-#else
-       young[c] = false /* what was told before this says nothing any more */
-#endif
+    :: k == conn[c] && st[c] == ASKING && !cut[c] -> reply[c] = what; printf(", answer %d", what)
     :: else
     fi
 }
@@ -639,7 +630,7 @@ inline send_ask(c) {
 }
 
 inline hear_nothing(c) {
-    reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0; young[c] = false;
+    reply[c] = 0; r_ticket[c] = 0; r_place[c] = 0;
     granted[c] = false; rung[c] = false; changed[c] = false; come[c] = false
 }
 
@@ -796,11 +787,7 @@ end:
                 printf("%d: hears 'granted' and begins\n", c); hear_nothing(c); go_inside(c) }
 #else
     :: d_step { runs(c) && st[c] == WAITING && granted[c] ->
-                printf("%d: hears 'granted'\n", c); granted[c] = false; young[c] = false;
-                send_confirm(c) }
-    :: d_step { runs(c) && st[c] == WAITING && granted[c] && young[c] ->
-                printf("%d: hears 'granted' and begins under the claim\n", c);
-                hear_nothing(c); go_inside(c) }
+                printf("%d: hears 'granted'\n", c); granted[c] = false; send_confirm(c) }
 #endif
     :: d_step { runs(c) && st[c] == WAITING && rung[c] ->
                 printf("%d: hears 'first'\n", c); rung[c] = false; place[c] = 1; look(c) }
@@ -886,7 +873,6 @@ end:
                 :: else
                 fi;
                 excused[lock] = alive(lock);
-                young[lock] = false;
                 if
                 :: reply[lock] == YES -> reply[lock] = LATE
                 :: else
@@ -900,7 +886,7 @@ end:
                 i = 1;
                 do
                 :: i > CLIENTS -> break
-                :: else -> score[i] = 0; mark[i] = 0; excused[i] = alive(i); young[i] = false;
+                :: else -> score[i] = 0; mark[i] = 0; excused[i] = alive(i);
                    if
                    :: reply[i] == YES -> reply[i] = LATE
                    :: else

@@ -105,45 +105,8 @@ static void test_extended(void) {
     check(lease.renew_at_ms == 21000, "however long the lease");
 }
 
-/* From 1 ms to the longest claim and lease: what a command may begin under leaves time to renew it,
- * and what follows is in order. */
-static void test_claimed(void) {
-    bool ordered = true, room = true, begun = false;
-    struct lease lease = {.kill_after_ms = 5000};
-
-    for (int64_t claim = 1; claim <= 4000; claim++)
-        for (int64_t ttl = claim; ttl < 400000000; ttl = ttl * 2 + 1) {
-            lease_claimed(&lease, ttl, 1000, claim, claim % 7);
-            ordered = lease.renew_at_ms <= 1000 && lease_stop_at(&lease) <= lease_kill_at(&lease) &&
-                      lease_kill_at(&lease) <= lease.ends_ms && lease.ends_ms < 1000 + claim &&
-                      lease_kill_after_ms(&lease) <= claim / 6 && ordered;
-            for (int64_t now = 1000; lease_can_begin(&lease, now); now += 50) {
-                room = lease_stop_at(&lease) - now >= 500 && room;
-                begun = true;
-            }
-        }
-    check(ordered, "a claim's renewal is due at once, then come TERM, KILL and its end");
-    check(room && begun, "a command begins under it only if there is time to renew it");
-    lease_claimed(&lease, 30000, 1000, 2000, 1);
-    check(lease_can_begin(&lease, 1000) && !lease_can_begin(&lease, 2000),
-          "one of 2 s is not begun when half of it is over");
-    lease_claimed(&lease, 30000, 1000, 2000, 300);
-    check(!lease_can_begin(&lease, 1300) && lease_can_begin(&lease, 1100),
-          "where answers are long in coming, more has to be left");
-    lease_claimed(&lease, 30000, 1000, 2000, 1);
-    lease_retry(&lease, 1500);
-    check(lease.renew_at_ms == 1600, "it is tried again after a twentieth of the claim");
-    lease_given(&lease, 30000, 1100, 30000, false);
-    check(lease_kill_after_ms(&lease) == 5000 && lease_can_begin(&lease, 40000),
-          "a whole lease is no claim any more");
-    lease.kill_after_ms = 100;
-    lease_claimed(&lease, 30000, 1000, 2000, 1);
-    check(lease_kill_after_ms(&lease) == 100, "a time to end that is shorter stays as it is");
-}
-
 int main(void) {
     test_order();
-    test_claimed();
     test_kill_after();
     test_endless();
     test_extended();
