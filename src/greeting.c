@@ -43,9 +43,21 @@ unsigned greeting_commands(const struct access *access, bool without_hello,
     return user ? 2 : 1;
 }
 
-static bool knows_no_hello(const char *error) {
-    return strstr(error, "unknown command") || refusal_is(error, "NOPROTO") ||
-           strstr(error, "unsupported command") || strstr(error, "wrong number of arg");
+/* Whether the server refuses us, whatever we say, or our name and password. Any other refusal of
+ * HELLO means that it, or a proxy in between, knows no HELLO: they say so in words of their own. */
+static bool refuses_us(const char *error) {
+    static const char *const codes[] = {"NOAUTH",
+                                        "WRONGPASS",
+                                        "DENIED",
+                                        "ERR AUTH",
+                                        "ERR Client sent AUTH",
+                                        "ERR invalid password",
+                                        "ERR max number of clients"};
+
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (refusal_is(error, codes[i]))
+            return true;
+    return false;
 }
 
 enum greeting_answer greeting_read(const char *command, const redisReply *reply) {
@@ -53,12 +65,28 @@ enum greeting_answer greeting_read(const char *command, const redisReply *reply)
         return GREETING_FINE;
     if (strcmp(command, "SUBSCRIBE") == 0) /* not allowed to: everything else is as it was */
         return GREETING_FINE;
-    return strcmp(command, "HELLO") == 0 && knows_no_hello(reply->str) ? GREETING_NO_HELLO
-                                                                       : GREETING_REFUSED;
+    return strcmp(command, "HELLO") == 0 && !refuses_us(reply->str) ? GREETING_NO_HELLO
+                                                                    : GREETING_REFUSED;
+}
+
+enum server_role greeting_role(const redisReply *reply) {
+    if (reply->type != REDIS_REPLY_MAP)
+        return ROLE_UNKNOWN;
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const redisReply *key = reply->element[i], *value = reply->element[i + 1];
+
+        if (key->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
+            strcmp(key->str, "role") == 0)
+            return strcmp(value->str, "master") == 0 ? ROLE_PRIMARY : ROLE_REPLICA;
+    }
+    return ROLE_UNKNOWN;
 }
 
 bool greeting_is_answer(const char *command, const redisReply *reply) {
-    return reply->type == REDIS_REPLY_PUSH && strcmp(command, "SUBSCRIBE") == 0 &&
-           reply->elements > 0 && reply->element[0]->type == REDIS_REPLY_STRING &&
-           strcmp(reply->element[0]->str, "subscribe") == 0;
+    return reply->type == REDIS_REPLY_PUSH && reply->elements > 0 &&
+           reply->element[0]->type == REDIS_REPLY_STRING &&
+           ((strcmp(command, "SUBSCRIBE") == 0 &&
+             strcmp(reply->element[0]->str, "subscribe") == 0) ||
+            (strcmp(command, "SSUBSCRIBE") == 0 &&
+             strcmp(reply->element[0]->str, "ssubscribe") == 0));
 }

@@ -33,7 +33,14 @@ enum greeting_answer {
 /* Reads the answer to the command whose first word is `command`. */
 enum greeting_answer greeting_read(const char *command, const redisReply *reply);
 
-/* True if the push `reply` is the answer to `command`, as it is in RESP3 to SUBSCRIBE. */
+/* Whether the server may be written to, as it says itself. */
+enum server_role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
+
+/* Reads the role from the answer to HELLO. */
+enum server_role greeting_role(const redisReply *reply);
+
+/* True if the push `reply` is the answer to `command`, as it is in RESP3 to SUBSCRIBE and
+ * SSUBSCRIBE. */
 bool greeting_is_answer(const char *command, const redisReply *reply);
 
 #endif

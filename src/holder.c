@@ -57,6 +57,10 @@ void holder_describe(char *text, size_t size, const struct answer *answer) {
     int64_t since_ms = holder_since_ms(answer);
     struct token_holder holder = {.pid = 0};
 
+    if (answer->no_lock) {
+        snprintf(text, size, "the key holds a value of another type, which is no lock");
+        return;
+    }
     if (answer->ttl_ms == 0) {
         snprintf(text, size, "it is free");
         return;

@@ -167,8 +167,6 @@ enum outcome lock_acquire_again(struct lock *lock, int64_t until_ms, struct trou
 static struct request renewal(const struct lock *lock, int64_t reply_ms) {
     struct request request = request_for(lock, ASK_RENEW);
 
-    if (request.ttl_ms == TTL_NONE) /* if somebody has set an expiry: as far away as can be */
-        request.ttl_ms = TTL_MAX_MS;
     request.patient = true;
     request.reply_ms = reply_ms < LEAST_REPLY_MS ? LEAST_REPLY_MS : reply_ms;
     return request;

@@ -13,6 +13,8 @@ static const struct refusal {
     const char *advice;
 } refusals[] = {
     {"NOAUTH", EXIT_REFUSED, "it wants a password: see --password-file and --user"},
+    {"ERR Protocol error: unauthenticated", EXIT_REFUSED,
+     "it wants a password: see --password-file and --user"},
     {"WRONGPASS", EXIT_REFUSED, "check user and password"},
     {"NOPERM", EXIT_REFUSED, "the server's administrator has to allow it (ACL)"},
     {"ERR The user executing the script", EXIT_REFUSED,
@@ -73,8 +75,7 @@ bool refusal_is(const char *error, const char *code) {
 }
 
 bool refusal_may_pass(const char *error) {
-    return refusal_is(error, "OOM") || refusal_is(error, "MISCONF") ||
-           refusal_is(error, "READONLY");
+    return refusal_is(error, "OOM") || refusal_is(error, "MISCONF");
 }
 
 static const struct refusal *find(const char *error) {

@@ -56,7 +56,8 @@ enum request_kind {
     ASK_RELEASE,  /* delete the key if it holds `token` */
     ASK_EXTEND,   /* add ttl_ms to what is left, if the key holds `token` */
     ASK_RESET,    /* set what is left to ttl_ms, if the key holds `token` */
-    ASK_RENEW,    /* set what is left to ttl_ms unless more is left: never shortens */
+    ASK_RENEW,    /* set what is left to ttl_ms unless more is left: never shortens; TTL_NONE: no
+                     expiry, whoever has set one */
     ASK_RECOVER,  /* as ASK_RESET; but if the key is free and the last fence given is `fence`,
                      take it again under `token` with that same fence */
     ASK_BREAK,    /* as ASK_RELEASE by somebody who holds nothing: if the key holds `token`, and,
@@ -80,7 +81,7 @@ struct request {
                           acquire that is undone. ASK_RELEASE, ASK_RENEW: that of the acquire if the
                           holder itself asks (another one may have been given the same token),
                           else NULL */
-    int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER) */
+    int64_t ttl_ms;    /* 1 to TTL_MAX_MS, or TTL_NONE (ASK_ACQUIRE, ASK_RECOVER, ASK_RENEW) */
     uint64_t fence;    /* ASK_RECOVER: the fence the lost lease was given with; ASK_BREAK */
     bool waits;        /* ASK_ACQUIRE: if the key is held, join the queue, or stay in it: until an
                           ask is DONE, or an ASK_WITHDRAW. ASK_PEEK: store_await() follows */
@@ -106,8 +107,7 @@ struct request {
  *  RENEW RECOVER ours: ttl as it is now        -                  not ours
  *  BREAK         freed                         -                  not held so (any more)
  *  PEEK          ttl_ms == 0: free             -                  token is not the holder's
- * A key without expiry answers EXTEND, RESET and RECOVER with FAILED/65 (nothing changed); RENEW
- * leaves it so.
+ * A key without expiry answers EXTEND, RESET and RECOVER with FAILED/65 (nothing changed).
  * EXTEND whose result would be over TTL_MAX_MS is FAILED/64. */
 struct answer {
     int64_t asked_ms; /* CLOCK_BOOTTIME just before the request that was answered
@@ -121,6 +121,7 @@ struct answer {
     unsigned waiting; /* PEEK with waiters: how many wait */
     bool released;    /* LOST on RENEW, RELEASE: somebody who had the token gave
                          the lock back on purpose (`tell`) */
+    bool no_lock;     /* LOST: the key holds a value of another type */
     bool endless;     /* our lease does not end by time while this process lives */
     char holder[TOKEN_MAX_BYTES +
                 1]; /* what the key holds now, cut if longer; empty if it is free */

@@ -9,7 +9,8 @@
  *     {NAME}:vlock:gone:ID     the acquire with this id was withdrawn; kept two minutes
  *
  * A NAME with a hash tag of its own gets NAME:vlock2:... instead, so that `job` and `{job}`
- * share nothing and everything of one lock lies in one slot.
+ * share nothing and everything of one lock lies in one slot; and one with a } but no tag gets
+ * {T}:vlock3:NAME:..., where T is the smallest number in the slot of NAME.
  *
  * Each request is one script (EVALSHA, EVAL after NOSCRIPT). What can be lost at each instant:
  *   before the request was sent        nothing; it is sent on the next connection
@@ -21,6 +22,9 @@
  *                                      step: what nobody confirms lapses
  *   the lock was handed to us          it is a short claim until we have asked again: unheard, or
  *                                      too late, it goes to the next
+ *   the server has become a replica    nothing was carried out: each script that may write has the
+ *                                      server see to that first (scripts/head.lua). Whoever holds
+ *                                      or waits asks again where the address leads now
  *   the greeting was refused           the acquire behind it was perhaps carried out, as the
  *                                      server's default user: it is undone on the spot */
 #include <stdlib.h>
@@ -33,7 +37,8 @@ extern const struct store_kind store_valkey;
 enum {
     PAUSE_FIRST_MS = 5,  /* before connecting again, doubled each time, ... */
     PAUSE_MOST_MS = 250, /* ... up to this */
-    LAST_TRY_MS = 10     /* so long before the deadline it is tried once more */
+    LAST_TRY_MS = 10,    /* so long before the deadline it is tried once more */
+    MUTE_TRIES = 4       /* to ask a server that has never said a word */
 };
 
 /* The server refused the greeting, and still did what stood behind it. It has answered that, so
@@ -149,12 +154,20 @@ static void note_again(struct valkey *v) {
     v->attempts++;
 }
 
+/* True if it is of no use to ask again. Somebody else is on the other end of a connection that is
+ * closed again and again without a word: few tries will do, unless the caller is patient. */
+static bool gives_up_now(const struct valkey *v, const struct request *request, bool silent) {
+    if (request->patient || v->moved)
+        return false;
+    return !v->again || silent || (!wire_was_answered(v->wire) && v->attempts >= MUTE_TRIES);
+}
+
 /* Asks until there is an answer. */
 static enum outcome insist(struct valkey *v, const struct request *request, int64_t deadline_ms,
                            struct answer *out, struct trouble *why) {
     int64_t give_up_ms = give_up_at(v, request, deadline_ms), pause_ms = PAUSE_FIRST_MS;
 
-    v->again = false;
+    v->again = v->moved = false;
     if (request->kind == ASK_WITHDRAW)
         return withdraw(v, request, deadline_ms, out, why);
     for (;;) {
@@ -172,7 +185,7 @@ static enum outcome insist(struct valkey *v, const struct request *request, int6
         silent = outcome == UNSURE && wire_connected(v->wire);
         if (outcome == UNSURE)
             note_again(v);
-        if (!request->patient && (!v->again || silent))
+        if (gives_up_now(v, request, silent))
             return v->again ? UNSURE : outcome;
         left_ms = give_up_ms - clock_now_ms() - LAST_TRY_MS;
         if (left_ms <= 0)

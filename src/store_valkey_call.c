@@ -1,4 +1,4 @@
-/* store_valkey_call.c - one script: its arguments, its answer. */
+/* store_valkey_call.c - one script: its arguments, and what an error reply means. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +59,12 @@ static void words_for(const struct valkey *v, const struct request *request, str
     case ASK_RELEASE:
         text_copy(more->words, sizeof more->words, "tell", request->tell ? 4 : 0);
         return;
+    case ASK_RENEW:
+        text_copy(more->words, sizeof more->words, "endless", request->ttl_ms == TTL_NONE ? 7 : 0);
+        return;
     case ASK_WITHDRAW:
     case ASK_EXTEND:
     case ASK_RESET:
-    case ASK_RENEW:
     case ASK_PEEK:
         return;
     }
@@ -97,6 +99,7 @@ static unsigned add_more(struct valkey *v, const struct request *request, struct
     snprintf(more->fence, sizeof more->fence, "%llu",
              (unsigned long long)(request->waits ? wait->fence : 0));
     argv[argc++] = more->fence;
+    argv[argc++] = request->waits && *v->bell ? v->bell : "-";
     return argc;
 }
 
@@ -121,31 +124,36 @@ static void write_number(char *at, unsigned long long number) {
     memcpy(at, from, (size_t)(digits + sizeof digits - from));
 }
 
+/* How many keys are declared. Those who wait are in two more, and behind the mark. */
+static const char *count_keys(const struct script *script, const struct request *request) {
+    return request->kind == ASK_PEEK && request->waiters ? "5" : script->keys;
+}
+
 /* Sends `script` for `request`, by its hash or as its whole text. */
 static enum outcome send_script(struct valkey *v, const struct script *script, bool whole,
                                 const struct request *request, struct trouble *why) {
     enum { MOST_ARGS = 20 };
+    const struct script_text *text = v->old_scripts ? &script->old_text : &script->text;
     struct keys keys;
     struct more more = {"", "", "", "", ""};
     char ms[24], database[16] = "";
-    const char *argv[MOST_ARGS] = {whole ? "EVAL" : "EVALSHA",
-                                   whole ? script->text : script->sha1,
-                                   "5",
-                                   request->key,
-                                   keys.fence,
-                                   keys.mark,
-                                   keys.queue,
-                                   keys.waiters,
-                                   request->token ? request->token : "",
-                                   request->id ? request->id : "",
-                                   ms,
-                                   more.words,
-                                   database};
+    const char *argv[MOST_ARGS] = {whole ? "EVAL" : "EVALSHA", whole ? text->text : text->sha1,
+                                   count_keys(script, request), request->key, keys.fence};
     enum outcome outcome = DONE;
     size_t lengths[MOST_ARGS];
-    unsigned argc = 13;
+    unsigned argc = 5;
 
-    valkey_name_keys(&keys, request->key, request->id);
+    if (strcmp(argv[2], "5") == 0) {
+        argv[argc++] = keys.mark;
+        argv[argc++] = keys.queue;
+        argv[argc++] = keys.waiters;
+    }
+    argv[argc++] = request->token ? request->token : "";
+    argv[argc++] = request->id ? request->id : "";
+    argv[argc++] = ms;
+    argv[argc++] = more.words;
+    argv[argc++] = database;
+    valkey_name_keys(v, &keys, request->key, request->id);
     if (request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         write_number(ms, ENDLESS_CLAIM_MS);
     else
@@ -165,99 +173,87 @@ static enum outcome send_script(struct valkey *v, const struct script *script, b
         outcome = let_others_go_first(v, request, why);
     if (outcome != DONE)
         return outcome;
+    v->on.asked = true;
     wire_reply_within(v->wire, request->reply_ms);
     return wire_send(v->wire, argc, argv, lengths, why);
 }
 
-/* Copies a foreign value: shown, never compared. */
-static void copy_token(char token[TOKEN_MAX_BYTES + 1], const char *bytes, size_t length) {
-    if (length > TOKEN_MAX_BYTES)
-        length = TOKEN_MAX_BYTES;
-    memcpy(token, bytes, length);
-    token[length] = '\0';
-    for (size_t i = 0; i < length; i++)
-        if (!token[i])
-            token[i] = '?';
+/* Whether the server refused a script for its first line: it is older than Redis 7.0, or something
+ * that is much like Redis. */
+static bool knows_no_first_line(const char *error) {
+    return strstr(error, "compiling script") || strstr(error, "shebang") ||
+           strstr(error, "scripting engine");
 }
 
-/* What every script answers: see answer() in scripts/note.lua. False if it is not that. */
-static bool read_answer(const redisReply *reply, enum verdict *verdict, struct answer *out) {
-    redisReply **part = reply->element;
-    struct answer read = {.asked_ms = out->asked_ms, .place = -1};
+/* Sends one script in a form that the server knows, and receives the reply. Outcomes as
+ * wire_receive(). */
+static enum outcome exchange(struct valkey *v, const struct script *script,
+                             const struct request *request, int64_t deadline_ms, struct answer *out,
+                             redisReply **reply, struct trouble *why) {
+    /* A withdrawal may be the last that the server hears from us: it must not depend on a script
+     * that is loaded, nor on our being there to be told that it is not. (Nor on the form: a server
+     * that does not know the new one has not carried out what is withdrawn, either, until we knew.)
+     */
+    const bool whole_at_once = request->kind == ASK_WITHDRAW;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5 ||
-        part[0]->type != REDIS_REPLY_INTEGER || part[1]->type != REDIS_REPLY_STRING ||
-        part[2]->type != REDIS_REPLY_INTEGER || part[3]->type != REDIS_REPLY_STRING ||
-        part[4]->type != REDIS_REPLY_INTEGER)
-        return false;
-    if (part[0]->integer < 0 || part[0]->integer >= VERDICTS || part[2]->integer < -2 ||
-        part[3]->len > TOKEN_MAX_BYTES)
-        return false;
-    *verdict = (enum verdict)part[0]->integer;
-    read.fence = strtoull(part[1]->str, NULL, 10);
-    read.fenced = part[4]->integer & 2;
-    read.kept = part[4]->integer & 4;
-    if (read.fenced)
-        read.since_ms = (int64_t)(read.fence / 1000); /* a fence is the time of its grant in us */
-    if (part[2]->integer == -1)
-        read.ttl_ms = TTL_NONE;
-    else if (part[2]->integer == 0)
-        read.ttl_ms = 1; /* it still is there, for less than that */
-    else if (part[2]->integer > 0)
-        read.ttl_ms = part[2]->integer < TTL_MAX_MS ? part[2]->integer : TTL_MAX_MS;
-    copy_token(read.holder, part[3]->str, part[3]->len);
-    read.released = part[4]->integer & 1;
-    *out = read;
-    return true;
-}
+    for (bool whole = whole_at_once;;) {
+        enum outcome outcome;
 
-/* What acquire adds: ticket, place, run. */
-static bool read_place(const redisReply *reply, struct answer *out, struct place_told *told) {
-    redisReply **part = reply->element;
-
-    if (reply->elements != 8 || part[5]->type != REDIS_REPLY_STRING ||
-        part[6]->type != REDIS_REPLY_INTEGER || part[7]->type != REDIS_REPLY_STRING ||
-        part[6]->integer < -1 || part[6]->integer > INT32_MAX)
-        return false;
-    out->place = (int)part[6]->integer;
-    return text_copy(told->ticket, sizeof told->ticket, part[5]->str, part[5]->len) &&
-           text_copy(told->run, sizeof told->run, part[7]->str, part[7]->len);
-}
-
-/* What peek adds: how many wait, and the first of them as 'TICKET TOKEN'. */
-static bool read_waiters(const struct request *request, const redisReply *reply,
-                         struct answer *out) {
-    const redisReply *list;
-
-    if (reply->elements != 7 || reply->element[5]->type != REDIS_REPLY_INTEGER ||
-        reply->element[6]->type != REDIS_REPLY_ARRAY || reply->element[5]->integer < 0)
-        return false;
-    list = reply->element[6];
-    if (list->elements > request->room || (long long)list->elements > reply->element[5]->integer)
-        return false;
-    for (size_t i = 0; i < list->elements; i++) {
-        const redisReply *one = list->element[i];
-        const char *blank = one->type == REDIS_REPLY_STRING ? strchr(one->str, ' ') : NULL;
-        if (!blank)
-            return false;
-        /* A ticket is the time of arrival in us. */
-        request->waiters[i].since_ms = (int64_t)(strtoull(one->str, NULL, 10) / 1000);
-        copy_token(request->waiters[i].token, blank + 1, one->len - (size_t)(blank + 1 - one->str));
+        out->asked_ms = clock_now_ms();
+        outcome = send_script(v, script, whole, request, why);
+        if (outcome == DONE)
+            outcome = wire_receive(v->wire, deadline_ms, reply, why);
+        if (outcome != DONE || (*reply)->type != REDIS_REPLY_ERROR)
+            return outcome;
+        if (!whole && refusal_is((*reply)->str, "NOSCRIPT")) {
+            access_note(v->access, "< %s is not loaded yet", script->name);
+            whole = true;
+        } else if (!v->old_scripts && knows_no_first_line((*reply)->str)) {
+            access_note(v->access, "< %s: the server does not know '#!lua': without it from now on",
+                        script->name);
+            v->old_scripts = true;
+            whole = whole_at_once;
+        } else {
+            return DONE;
+        }
+        freeReplyObject(*reply);
     }
-    out->waiting = (unsigned)reply->element[5]->integer;
-    return true;
 }
 
-static bool read_all(const struct request *request, const redisReply *reply, enum verdict *verdict,
-                     struct answer *out, struct place_told *told) {
-    if (!read_answer(reply, verdict, out))
-        return false;
-    if (request->kind == ASK_ACQUIRE && *verdict != ENDLESS)
-        return reply->elements == 5 || read_place(reply, out, told);
-    return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
+/* What an error reply to `script` means. It is shown with -v, without the token. */
+static enum outcome refused(struct valkey *v, const struct script *script,
+                            const struct request *request, char *error, struct answer *out,
+                            struct trouble *why) {
+    bool by_holder = request->id && (request->kind == ASK_RENEW || request->kind == ASK_RELEASE);
+    enum outcome outcome;
+
+    if (request->token)
+        text_redact(error, request->token);
+    if (wire_refused(v->wire)) {
+        if (why)
+            *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
+        return FAILED;
+    }
+    if (valkey_wait_misled(v, request)) {
+        wire_drop(v->wire);
+        return trouble_say(why, FAILED, EXIT_UNREACHABLE, "%s is not the server it was",
+                           v->address->shown);
+    }
+    access_note(v->access, "< %.*s", refusal_length(error), error);
+    if (refusal_is(error, "READONLY"))
+        return valkey_demoted(v, why);
+    if (by_holder && refusal_is(error, "WRONGTYPE")) {
+        *out = (struct answer){.no_lock = true, .ttl_ms = TTL_NONE, .place = -1};
+        return LOST;
+    }
+    outcome = refusal_say(why, v->address->shown, script->name, error);
+    if (request->waits && why && refusal_may_pass(error))
+        why->status = EXIT_UNREACHABLE; /* so it is asked again until the wait is over */
+    return outcome;
 }
 
-/* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict. */
+/* Sends one script and reads its verdict. Outcomes as wire_receive(), DONE with a verdict, LOST
+ * without one. */
 static enum outcome call(struct valkey *v, const struct script *script,
                          const struct request *request, int64_t deadline_ms, enum verdict *verdict,
                          struct answer *out, struct trouble *why) {
@@ -265,54 +261,46 @@ static enum outcome call(struct valkey *v, const struct script *script,
     struct place_told told = {"", ""};
     enum outcome outcome = request->waits ? valkey_wait_prepare(v, request, why) : DONE;
 
+    if (outcome == DONE && request->kind == ASK_PEEK)
+        outcome = valkey_ask_role(v, why);
+    if (outcome == DONE)
+        outcome = exchange(v, script, request, deadline_ms, out, &reply, why);
     if (outcome != DONE)
         return outcome;
-
-    /* A withdrawal may be the last that the server hears from us: it must not depend on a script
-     * that is loaded, nor on our being there to be told that it is not. */
-    for (int whole = request->kind == ASK_WITHDRAW; whole <= 1; whole++) {
-        out->asked_ms = clock_now_ms();
-        outcome = send_script(v, script, whole, request, why);
-        if (outcome == DONE)
-            outcome = wire_receive(v->wire, deadline_ms, &reply, why);
-        if (outcome != DONE)
-            return outcome;
-        if (reply->type != REDIS_REPLY_ERROR || !refusal_is(reply->str, "NOSCRIPT"))
-            break;
-        access_note(v->access, "< %s is not loaded yet", script->name);
-        if (!whole) {
-            freeReplyObject(reply);
-            reply = NULL;
-        }
-    }
-    if (reply->type == REDIS_REPLY_ERROR && request->token)
-        text_redact(reply->str, request->token);
-    if (wire_refused(v->wire) && reply->type == REDIS_REPLY_ERROR) {
-        if (why)
-            *why = *wire_refused(v->wire); /* NOAUTH is only the echo of a wrong password */
-        outcome = FAILED;
-    } else if (reply->type == REDIS_REPLY_ERROR && valkey_wait_misled(v, request)) {
-        wire_drop(v->wire);
-        outcome = trouble_say(why, FAILED, EXIT_UNREACHABLE, "%s is not the server it was",
-                              v->address->shown);
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        access_note(v->access, "< %.*s", refusal_length(reply->str), reply->str);
-        outcome = refusal_say(why, v->address->shown, script->name, reply->str);
-        if (request->waits && why && refusal_may_pass(reply->str))
-            why->status = EXIT_UNREACHABLE; /* so it is asked again until the wait is over */
-    } else if (!read_all(request, reply, verdict, out, &told)) {
+    if (reply->type == REDIS_REPLY_ERROR)
+        outcome = refused(v, script, request, reply->str, out, why);
+    else if (!valkey_read_reply(request, reply, verdict, out, &told))
         outcome = trouble_say(why, FAILED, EXIT_PROTOCOL,
                               "%s answered something that is no lock's answer: is it a proxy?",
                               v->address->shown);
-    } else {
+    else
         access_note(v->access, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
                     (unsigned long long)out->fence);
-    }
     freeReplyObject(reply);
+    if (outcome == DONE && request->kind != ASK_PEEK)
+        v->served = true;
     /* That a confirmation is refused says nothing about the lock: acquire follows. */
     if (outcome == DONE && !(script == &script_confirm && *verdict == NO))
         valkey_wait_answered(v, request, out, &told);
     return outcome;
+}
+
+/* A replica answers, too, but what it says may be old: whoever asks is told so instead. */
+static enum outcome peek(struct valkey *v, const struct request *request, int64_t deadline_ms,
+                         enum verdict *verdict, struct answer *out, struct trouble *why) {
+    for (int round = 0;; round++) {
+        enum outcome outcome = call(v, &script_peek, request, deadline_ms, verdict, out, why);
+        enum server_role role = valkey_role(v);
+
+        if (outcome == DONE && role == ROLE_REPLICA)
+            return valkey_demoted(v, why);
+        /* Unknown at first: the server does not know HELLO, and is asked for ROLE. */
+        if (outcome != DONE || role == ROLE_PRIMARY || round > 0 ||
+            !wire_refuses_politely(v->wire)) {
+            v->served = v->served || outcome == DONE;
+            return outcome;
+        }
+    }
 }
 
 /* A waiter that the lock was handed to asks only for that; should it not be so any more, whatever
@@ -320,6 +308,8 @@ static enum outcome call(struct valkey *v, const struct script *script,
  * it may come when he has given the lock back, and only acquire leaves the mark that refuses it. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why) {
+    if (request->kind == ASK_PEEK)
+        return peek(v, request, deadline_ms, verdict, out, why);
     if (request->kind == ASK_ACQUIRE && request->waits && !v->again &&
         valkey_wait_granted(v, request)) {
         enum outcome outcome = call(v, &script_confirm, request, deadline_ms, verdict, out, why);

@@ -1,6 +1,7 @@
 /* store_valkey_part.h - the parts of store_valkey: store_valkey.c has what a request means and
  * what is done when no answer comes, store_valkey_names.c what the keys are called,
- * store_valkey_call.c how one script is asked and its answer read, store_valkey_wait.c how one who
+ * store_valkey_call.c how one script is asked, store_valkey_reply.c how its answer is read,
+ * store_valkey_role.c whether the server is the primary, store_valkey_wait.c how one who
  * waits hears that it is worth asking again, and store_valkey_watch.c how a holder hears that it is
  * worth asking. */
 #ifndef VLOCK_STORE_VALKEY_PART_H
@@ -12,7 +13,8 @@
 
 enum {
     SUFFIX_BYTES = 96,
-    BELL_DIGITS = 16, /* of an id, the first ones, are the bell's name */
+    BELL_DIGITS = 16, /* of the name of a bell */
+    BELL_BYTES = 64,
     TICKET_BYTES = 24,
     RUN_BYTES = 41,
     ENDLESS_CLAIM_MS = 30000 /* a lock without expiry, until it is confirmed */
@@ -21,6 +23,7 @@ enum {
 /* The place in the queue, and what is known of the lock there. Kept for one acquire at a time. */
 struct wait {
     char id[REQUEST_ID_BYTES + 1]; /* of the acquire; empty: of an ASK_PEEK, or nobody's */
+    const char *key;               /* the caller's */
     char ticket[TICKET_BYTES];     /* empty: none yet */
     char run[RUN_BYTES];           /* the server's run when we asked last; empty: not known */
     int place;
@@ -54,15 +57,25 @@ struct hold {
 
 /* What the present connection has been asked for, and what it refused. All of it anew for each. */
 struct on_connection {
-    unsigned number; /* of wire_number() */
-    bool bell;       /* it listens to our bell */
-    bool queued;     /* our ticket was given over it, and the lock not handed to us since */
-    bool tracking;   /* it can track keys */
-    bool selected;   /* the database is chosen for what is no script */
-    bool tracked;    /* it tells us when somebody changes the key */
-    bool run_known;  /* the server on the other end has said which run it is */
+    unsigned number;       /* of wire_number() */
+    bool bell;             /* it listens to our bell */
+    bool queued;           /* our ticket was given over it, and the lock not handed to us since */
+    bool asked;            /* a script was sent over it */
+    enum server_role role; /* as ROLE said; else what HELLO said counts */
+    bool role_refused;
+    bool tracking;  /* it can track keys */
+    bool selected;  /* the database is chosen for what is no script */
+    bool tracked;   /* it tells us when somebody changes the key */
+    bool run_known; /* the server on the other end has said which run it is */
     bool bell_refused, tracking_refused;
     int64_t retry_ms; /* a server that was busy: have the key tracked from this moment on; or 0 */
+};
+
+/* The last lock that was asked for, and what the names of all that stands beside it begin with. */
+struct companions {
+    char key[KEY_MAX_BYTES + 1];
+    char prefix[KEY_MAX_BYTES + SUFFIX_BYTES / 2];
+    size_t length;
 };
 
 struct valkey {
@@ -75,7 +88,12 @@ struct valkey {
      * been so. */
     bool again;
     unsigned attempts;
-    bool pushes; /* the server speaks RESP3; on a fresh connection: the last one did */
+    bool pushes;      /* the server speaks RESP3; on a fresh connection: the last one did */
+    bool served;      /* a script has been answered: the URL leads to a primary, or has done so */
+    bool moved;       /* the last request found that it does not any more */
+    bool old_scripts; /* the server does not know '#!lua': see scripts/head.lua */
+    char bell[BELL_DIGITS + 1]; /* ours, for all that is waited for; empty: none yet */
+    struct companions companions;
     struct wait wait;
     struct hold hold;
     struct on_connection on;
@@ -90,12 +108,19 @@ struct keys {
     char fence[NAME_BYTES], mark[NAME_BYTES], queue[NAME_BYTES], waiters[NAME_BYTES];
 };
 
-/* The keys beside the lock `key`. `id` may be NULL. */
-void valkey_name_keys(struct keys *keys, const char *key, const char *id);
+/* What the answer to acquire tells beyond struct answer; the texts are empty if it does not. */
+struct place_told {
+    char ticket[TICKET_BYTES];
+    char run[RUN_BYTES];
+};
 
-/* The channel of the one who waits with this id in the database; 'all': that of all who wait. It
- * has but a half of the id in its name: the other proves that a message is a script's. */
-void valkey_name_bell(char name[NAME_BYTES], const char *key, const char *id, unsigned database);
+/* Reads the reply of the script that was sent for `request` (not an error reply). out->asked_ms
+ * stays as it is. False: it is none, and the other end no server of locks. */
+bool valkey_read_reply(const struct request *request, const redisReply *reply,
+                       enum verdict *verdict, struct answer *out, struct place_told *told);
+
+/* The keys beside the lock `key`. `id` may be NULL. */
+void valkey_name_keys(struct valkey *v, struct keys *keys, const char *key, const char *id);
 
 /* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE
  * with a verdict; FAILED for an error reply. */
@@ -105,6 +130,20 @@ enum outcome valkey_call(struct valkey *v, const struct request *request, int64_
 /* The second step of an acquire without expiry: as valkey_call(). */
 enum outcome valkey_confirm(struct valkey *v, const struct request *request, int64_t deadline_ms,
                             enum verdict *verdict, struct answer *out, struct trouble *why);
+
+/* The server turned out to be a replica. If it has answered before as a primary, the connection is
+ * given up, and the address is asked anew where the primary is: FAILED/69, v->moved. Else
+ * FAILED/77. */
+enum outcome valkey_demoted(struct valkey *v, struct trouble *why);
+
+/* Has ROLE asked in front of an ASK_PEEK, unless the connection is so fresh that HELLO tells. */
+enum outcome valkey_ask_role(struct valkey *v, struct trouble *why);
+
+/* The answer to ROLE. */
+void valkey_hear_role(struct valkey *v, const redisReply *reply);
+
+/* What is known of the role of the server that has just been asked. */
+enum server_role valkey_role(const struct valkey *v);
 
 /* What one who waits sends before his question: listens to his bell, and has the key tracked if he
  * is the first. */
@@ -116,12 +155,6 @@ const char *valkey_wait_kind(const struct valkey *v);
 
 /* True if his bell said so: confirming is all he has to ask for. */
 bool valkey_wait_granted(const struct valkey *v, const struct request *request);
-
-/* What the answer to acquire tells beyond struct answer; the texts are empty if it does not. */
-struct place_told {
-    char ticket[TICKET_BYTES];
-    char run[RUN_BYTES];
-};
 
 /* Notes the answer to his question. */
 void valkey_wait_answered(struct valkey *v, const struct request *request,

@@ -19,8 +19,10 @@
  *                                  those who would be next, if the first were gone and had told
  *                                  nobody, sooner: SLOW_STEP_MS for each place
  *
- * Where the server has no RESP3, or its ACL no channels, he polls; the first does too where nothing
+ * Where the server has no RESP3 or no sharded channels (before Redis 7.0), or its ACL permits none,
+ * he polls; the first does too where nothing
  * can be tracked. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,13 +79,15 @@ void valkey_note_connection(struct valkey *v) {
 
 static enum outcome subscribe(struct valkey *v, const struct request *request,
                               struct trouble *why) {
-    char bell[NAME_BYTES], bell_of_all[NAME_BYTES];
-    const char *own[] = {"SUBSCRIBE", bell}, *all[] = {"SUBSCRIBE", bell_of_all};
+    char bell[BELL_BYTES], bell_of_all[BELL_BYTES];
+    const char *own[] = {"SSUBSCRIBE", bell}, *all[] = {"SSUBSCRIBE", bell_of_all};
     enum outcome outcome;
 
-    valkey_name_bell(bell, request->key, request->id, v->address->db);
-    valkey_name_bell(bell_of_all, request->key, "all", v->address->db);
-    access_note(v->access, "> SUBSCRIBE %s", bell);
+    if (!*v->bell) /* as random as the id, and known to no one else yet */
+        text_copy(v->bell, sizeof v->bell, request->id, BELL_DIGITS);
+    snprintf(bell, sizeof bell, "vlock:bell:%s", v->bell);
+    snprintf(bell_of_all, sizeof bell_of_all, "vlock:come:%u", v->address->db);
+    access_note(v->access, "> SSUBSCRIBE %s", bell);
     outcome = wire_send_aside(v->wire, 2, own, why);
     v->on.bell = true;
     return outcome == DONE ? wire_send_aside(v->wire, 2, all, why) : outcome;
@@ -125,6 +129,7 @@ static void begin(struct valkey *v, const struct request *request) {
     v->wait = (struct wait){.place = *id ? -1 : 0,
                             .slow_ms = clock_spread_ms(SLOW_MS),
                             .pause_ms = clock_spread_ms(POLL_FIRST_MS)};
+    v->wait.key = request->key;
     text_copy(v->wait.id, sizeof v->wait.id, id, strlen(id));
 }
 
@@ -261,23 +266,36 @@ static void look_soon(struct wait *wait, int64_t at_ms) {
     wait->lazy_ms = wait->lazy_ms ? clock_earlier(wait->lazy_ms, at_ms) : at_ms;
 }
 
+/* What stands in `text` behind `word`, a blank and `of`, if those are there; else NULL. */
+static const char *behind(const char *text, const char *word, const char *of) {
+    size_t first = strlen(word), second = strlen(of);
+
+    if (strncmp(text, word, first) != 0 || text[first] != ' ' || !second ||
+        strncmp(text + first + 1, of, second) != 0)
+        return NULL;
+    return text + first + 1 + second;
+}
+
+/* Messages: see scripts/queue.lua. What is said to another id, of a wait that is over, or makes no
+ * sense, changes nothing. */
 static void hear_message(struct valkey *v, const char *text) {
     struct wait *wait = &v->wait;
-    int64_t now_ms = clock_now_ms();
+    const char *granted = behind(text, "granted", wait->id),
+               *first = behind(text, "first", wait->id), *near = behind(text, "near", wait->id),
+               *come = behind(text, "come", wait->key);
     unsigned long long left_ms;
 
-    if (text_begins(text, "granted")) {
+    if (granted && !*granted) {
         wait->rung = wait->granted = true;
         v->on.queued = false;
-    } else if (strcmp(text, "come") == 0) {
-        look_soon(wait, now_ms + clock_spread_ms(COME_MS));
-    } else if (text_begins(text, "first ") &&
-               text_number(text + strlen("first "), TTL_MAX_MS, &left_ms)) {
+    } else if (come && !*come) {
+        look_soon(wait, clock_now_ms() + clock_spread_ms(COME_MS));
+    } else if (first && *first == ' ' && text_number(first + 1, TTL_MAX_MS, &left_ms)) {
         moved(wait, 0, (int64_t)left_ms);
-        look_soon(wait, now_ms + LAZY_MS);
-    } else if ((text_begins(text, "near 1 ") || text_begins(text, "near 2 ")) &&
-               text_number(text + strlen("near 1 "), TTL_MAX_MS, &left_ms)) {
-        moved(wait, text[strlen("near ")] - '0', (int64_t)left_ms);
+        look_soon(wait, clock_now_ms() + LAZY_MS);
+    } else if (near && (text_begins(near, " 1 ") || text_begins(near, " 2 ")) &&
+               text_number(near + strlen(" 1 "), TTL_MAX_MS, &left_ms)) {
+        moved(wait, near[1] - '0', (int64_t)left_ms);
     }
     wait->woken = true;
 }
@@ -289,11 +307,9 @@ static bool is_text(const redisReply *reply, const char *text) {
 static void on_push(void *arg, const redisReply *push) {
     struct valkey *v = arg;
 
-    if (push->elements >= 3 && is_text(push->element[0], "message") &&
+    if (push->elements >= 3 && is_text(push->element[0], "smessage") &&
         push->element[2]->type == REDIS_REPLY_STRING) {
-        /* what is behind 'granted' is not for a log */
-        access_note(v->access, "< the bell: %.*s",
-                    text_begins(push->element[2]->str, "granted") ? 7 : 40, push->element[2]->str);
+        access_note(v->access, "< the bell: %.40s", push->element[2]->str);
         hear_message(v, push->element[2]->str);
     } else if (push->elements >= 2 && is_text(push->element[0], "invalidate")) {
         access_note(v->access, "< the key was changed");
@@ -323,11 +339,13 @@ bool valkey_track_refused(struct valkey *v, const char *error) {
 static void on_aside(void *arg, const char *command, const redisReply *reply) {
     struct valkey *v = arg;
 
-    if (reply->type != REDIS_REPLY_ERROR)
+    if (strcmp(command, "ROLE") == 0)
+        valkey_hear_role(v, reply);
+    if (reply->type != REDIS_REPLY_ERROR || strcmp(command, "ROLE") == 0)
         return;
     access_note(v->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
     v->wait.woken = true;
-    if (strcmp(command, "SUBSCRIBE") == 0) {
+    if (strcmp(command, "SSUBSCRIBE") == 0) {
         if (!v->on.bell_refused)
             access_note(v->access, "no channel to listen to: asking again and again instead");
         v->on.bell_refused = v->wait.rung = true;

@@ -75,14 +75,15 @@ static bool is_text(const redisReply *reply, const char *text) {
     return reply->type == REDIS_REPLY_STRING && strcmp(reply->str, text) == 0;
 }
 
-/* True if it is sooner over than we were told. */
-static bool is_shorter(const struct hold *hold, int64_t left_ms) {
+/* True if it is over sooner than we were told, or has an expiry that it should not have, or none
+ * although it is a lease: that would be left behind without end if we died. */
+static bool is_changed(const struct hold *hold, int64_t left_ms) {
     int64_t since_ms = clock_now_ms() - hold->asked_ms;
 
     if (left_ms == -2) /* not there: GET tells */
         return false;
     if (left_ms == -1 || hold->left_ms == TTL_NONE)
-        return left_ms != -1;
+        return (left_ms == -1) != (hold->left_ms == TTL_NONE);
     return left_ms < hold->left_ms - since_ms - since_ms / 100 - SHORTER_MS;
 }
 
@@ -116,8 +117,8 @@ static void on_aside(void *arg, const char *command, const redisReply *reply) {
              !is_text(reply, request->id))
         alarm_for(v, "another one was given it under the same token");
     else if (strcmp(command, "PTTL") == 0 && reply->type == REDIS_REPLY_INTEGER &&
-             is_shorter(&v->hold, reply->integer))
-        alarm_for(v, "its lease was cut short");
+             is_changed(&v->hold, reply->integer))
+        alarm_for(v, "its lease was changed");
 }
 
 static const struct wire_ears ears = {.on_push = on_push, .on_aside = on_aside};
@@ -143,7 +144,7 @@ static void look(struct valkey *v) {
     struct trouble why;
     enum outcome outcome;
 
-    valkey_name_keys(&keys, request->key, NULL);
+    valkey_name_keys(v, &keys, request->key, NULL);
     v->hold.look_at_ms = CLOCK_NEVER;
     v->hold.looked_ms = clock_now_ms();
     v->hold.blind = false;

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "greeting.h"
 #include "refusal.h"
 #include "text.h"
 #include "wire_part.h"
@@ -36,7 +35,8 @@ void wire_drop(struct wire *wire) {
     wire->tls = NULL;
     wire->fd = -1;
     expected_clear(&wire->expected);
-    wire->spoken = wire->asked = wire->refused = wire->resp3 = false;
+    wire->spoken = wire->asked = wire->refused = wire->resp3 = wire->hello = false;
+    wire->role = ROLE_UNKNOWN;
     wire->state = CLOSED;
 }
 
@@ -66,8 +66,12 @@ bool wire_greets_anew(struct wire *wire) {
 /* Queues what a fresh connection says before anything else. */
 static bool greet(struct wire *wire) {
     struct greeting_command commands[GREETING_COMMANDS];
-    unsigned count = greeting_commands(wire->access, wire->without_hello, commands);
+    bool without_hello = wire->without_hello || wire->mute_at_hello;
+    unsigned count = greeting_commands(wire->access, without_hello, commands);
     bool queued = true;
+
+    wire->hello = !without_hello;
+    wire->mute_at_hello = false;
 
     for (unsigned i = 0; i < count && queued; i++) {
         size_t lengths[GREETING_WORDS];
@@ -156,6 +160,18 @@ unsigned wire_number(const struct wire *wire) {
     return wire->state == CLOSED ? 0 : wire->number;
 }
 
+enum server_role wire_role(const struct wire *wire) {
+    return wire->role;
+}
+
+bool wire_refuses_politely(const struct wire *wire) {
+    return wire->hello || wire->without_hello;
+}
+
+bool wire_was_answered(const struct wire *wire) {
+    return wire->answered;
+}
+
 bool wire_hears_pushes(const struct wire *wire) {
     return wire->resp3;
 }
@@ -166,7 +182,10 @@ static void greeting_answered(struct wire *wire, const char *command, const redi
         access_note(wire->access, "< %s: %.*s", command, refusal_length(reply->str), reply->str);
     switch (greeting_read(command, reply)) {
     case GREETING_FINE:
-        wire->resp3 = wire->resp3 || strcmp(command, "HELLO") == 0;
+        if (strcmp(command, "HELLO") == 0) {
+            wire->resp3 = true;
+            wire->role = greeting_role(reply);
+        }
         return;
     case GREETING_NO_HELLO:
         wire->without_hello = true;

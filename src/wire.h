@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "greeting.h"
 #include "loop.h"
 #include "trouble.h"
 
@@ -77,6 +78,16 @@ unsigned wire_number(const struct wire *wire);
 
 /* True if the server pushes (RESP3), as far as it has said. */
 bool wire_hears_pushes(const struct wire *wire);
+
+/* The role of the server as HELLO said when this connection was made. */
+enum server_role wire_role(const struct wire *wire);
+
+/* True if it refuses what it does not know in words. False: it has closed a connection because of
+ * HELLO, and may close this one because of another command. */
+bool wire_refuses_politely(const struct wire *wire);
+
+/* True if a server, or whatever is in its place, has ever said a word to this process. */
+bool wire_was_answered(const struct wire *wire);
 
 /* What the server refused of the greeting of this connection, or NULL. */
 const struct trouble *wire_refused(const struct wire *wire);

@@ -39,6 +39,9 @@ static enum outcome broken(struct wire *wire, const char *reason, struct trouble
     bool refused = wire->refused, mute = !wire->spoken && !wire->tls;
     struct trouble refusal = wire->refusal;
 
+    /* A proxy may close the connection because of HELLO. A server that is just ending does, too:
+     * so the connection behind the next one begins with HELLO again. */
+    wire->mute_at_hello = wire->hello && wire->asked && !wire->spoken;
     access_note(wire->access, "the connection to %s broke: %s", wire->address->shown, reason);
     wire_drop(wire);
     if (refused) { /* that is why it was closed, as with 'max number of clients reached' */
@@ -98,7 +101,7 @@ static enum outcome take_in(struct wire *wire, struct trouble *why) {
         return broken(wire, got < 0 ? strerror(errno) : "the server closed it", why);
     if (!wire->spoken && !wire->tls && (bytes[0] == 0x15 || bytes[0] == 0x16))
         return wire_link_nonsense(wire, "speaks TLS: use valkeys://", why);
-    wire->spoken = true;
+    wire->spoken = wire->answered = true;
     if (!replies_feed(&wire->replies, bytes, (size_t)got))
         return wire_link_nonsense(wire, "answers without end", why);
     return DONE;

@@ -32,8 +32,13 @@ struct wire {
     int64_t limit_ms; /* the connection is to be there, or the reply, by then */
     bool refused;     /* the greeting was: see refusal */
     struct trouble refusal;
-    bool resp3;         /* HELLO 3 has been accepted */
+    bool resp3; /* HELLO 3 has been accepted */
+    enum server_role role;
     bool without_hello; /* this server does not know HELLO: AUTH alone */
+    bool mute_at_hello; /* the last connection was closed instead of an answer to HELLO: the next
+                           one does without it */
+    bool hello;         /* this connection began with HELLO */
+    bool answered;      /* see wire_was_answered() */
     bool greets_anew;
 };
 

@@ -26,14 +26,6 @@ scripts() {
     (cd "$(root)/src/scripts" && ls -- *.lua) | sed 's/\.lua//' | grep -vx 'head\|note\|swift\|queue'
 }
 
-# joined SCRIPT: as it is sent.
-joined() {
-    cd "$(root)/src/scripts"
-    # shellcheck disable=SC2046 # words
-    cat head.lua $(sed -n '1s/^-- with //p' "$1.lua" | sed 's/[a-z]*/&.lua/g') "$1.lua"
-    cd "$OLDPWD"
-}
-
 # --- the page and the source -----------------------------------------------------------------
 
 @test "the page has no fault, and vlock(1) names it" {
@@ -63,7 +55,7 @@ PY
         numbers scripts/*.lua
         numbers store_valkey*.[ch] lease.c | grep -v '^[A-Z_]*_BYTES '
         numbers store.h | grep '^\(KEY_MAX\|TOKEN_MAX\|REQUEST_ID\)_BYTES '
-    } | grep -v '^\(MOST_ARGS\) ' | sort -u >"$BATS_TEST_TMPDIR/source"
+    } | grep -v '^\(MOST_ARGS\|MUTE_TRIES\|SLOTS\|MOST_SLOT_TAG\) ' | sort -u >"$BATS_TEST_TMPDIR/source"
     page | sed -n 's/^\.It Dv \([A-Z_]*\) No = \([0-9]*\)$/\1 \2/p' | sort >"$BATS_TEST_TMPDIR/page"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/page")" -ge 30 ]
     diff "$BATS_TEST_TMPDIR/source" "$BATS_TEST_TMPDIR/page"
@@ -92,19 +84,19 @@ PY
 
 @test "the messages are those of the page" {
     part Messages REQUESTS | sed -n 's/^\.It Li //p' | sort >"$BATS_TEST_TMPDIR/page"
-    for script in $(scripts) queue; do code "$script"; done | tr -d '\n' |
-        grep -o "'PUBLISH', bell([^)]*\(\[1\]\)\?), *\(string.format(\)\?'[^']*'" |
-        sed "s/.*'\(.*\)'/\1/; s/%d/PLACE/; s/%.0f/MS/" >"$BATS_TEST_TMPDIR/sent"
-    code queue | sed -n "s/.*text = string.format('\([^']*\)'.*/\1/p" |
-        sed 's/%s/FENCE/; s/%.0f/MS/; s/%s/PROOF/' >>"$BATS_TEST_TMPDIR/sent"
-    sort -uo "$BATS_TEST_TMPDIR/sent"{,}
+    {
+        for script in $(scripts) queue; do code "$script"; done | tr -d '\n' |
+            grep -o "ring(it, '[a-z]*', \(string.format(\)\?'[^']*'" |
+            sed "s/ring(it, '\([a-z]*\)', [^']*'\(.*\)'/\1 ID\2/; s/%d/PLACE/; s/%.0f/MS/"
+        code queue | grep -o "'come ' .. lock" | sed "s/'come ' .. lock/come NAME/"
+    } | sort -u >"$BATS_TEST_TMPDIR/sent"
     diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/sent"
+    code swift | grep -o "'\(first\|granted\) '" | tr -d "' " | sort -u |
+        diff - <(printf 'first\ngranted\n')
     cd "$(root)/src"
     sed -n '/^static void hear_message/,/^}/p' store_valkey_wait.c |
-        grep -o 'text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/; s/ [12] $/ PLACE /; s/ $/ MS/
-            s/^granted$/& FENCE MS PROOF/' | sort -u \
-        >"$BATS_TEST_TMPDIR/heard"
-    diff "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/heard"
+        grep -o 'behind(text, "[^"]*"' | sed 's/.*"\(.*\)"/\1/' | sort -u |
+        diff <(sed 's/ .*//' "$BATS_TEST_TMPDIR/page") -
 }
 
 @test "each script has its section, with its own arguments, words and verdicts" {
@@ -113,8 +105,8 @@ PY
     for script in $(scripts); do
         echo "# $script"
         part "$script" '.*' | tail -n +2 >"$BATS_TEST_TMPDIR/section"
-        diff <(code "$script" | grep -o 'ARGV\[[4-9]\]' | tr -dc '0-9\n' | sort -u) \
-            <(sed -n 's/^\.It ARGV \([4-9]\)$/\1/p' "$BATS_TEST_TMPDIR/section" | sort -u)
+        diff <(code "$script" | grep -o 'ARGV\[\([4-9]\|1[0-9]\)\]' | tr -dc '0-9\n' | sort -u) \
+            <(sed -n 's/^\.It ARGV \([4-9]\|1[0-9]\)$/\1/p' "$BATS_TEST_TMPDIR/section" | sort -u)
         diff <(code "$script" | grep -ow 'NO\|YES\|ENDLESS\|TOO_LONG\|WITHDRAWN' | sort -u) \
             <(grep -v '^\.' "$BATS_TEST_TMPDIR/section" |
                 grep -ow 'NO\|YES\|ENDLESS\|TOO_LONG\|WITHDRAWN' | sort -u)
@@ -188,15 +180,18 @@ answered_or_over() { has_answers "$1" "$2" || is_over "$3"; }
             waiter two 2 "$name"
             kill -TERM "$PID_two"
             wait "$PID_two" || true
-            { cli -n "$db" --raw keys '*' && cli pubsub channels; } | sort >seen
+            { cli -n "$db" --raw keys '*' && cli pubsub shardchannels; } | sort >seen
             kill -TERM "$PID_one"
             wait "$PID_one" || true
             form=
-            case $name in "{$K}" | "a{$K}b") form='s/^{NAME}:vlock:/NAME:vlock2:/' ;; esac
+            case $name in
+            "{$K}" | "a{$K}b") form='s/^{NAME}:vlock:/NAME:vlock2:/' ;;
+            *}*) form="s/^{NAME}:vlock:/{$(tag_of "$name")}:vlock3:NAME:/" ;;
+            esac
             part 'KEYS AND CHANNELS' 'The fence hash' | sed -n 's/^\.It Li //p' | sed "$form" |
-                sed "s/NAME/$name/; s/:DB:/:$db:/" | sort >rows
+                sed "s/NAME/$name/; s/:DB$/:$db/" | sort >rows
             # Every row is one of these, and every one of these is in a row.
-            sed 's/[0-9a-f]\{32\}/ID/; s/:[0-9a-f]\{16\}$/:HALF/' seen | sort -u | diff rows -
+            sed 's/[0-9a-f]\{32\}/ID/; s/:[0-9a-f]\{16\}$/:BELL/' seen | sort -u | diff rows -
         done
     done
 }
@@ -207,14 +202,14 @@ answered_or_over() { has_answers "$1" "$2" || is_over "$3"; }
     waiter one 3 -t 45s --token 'a b c' "$K"
     id=$(cli zrange "{$K}:vlock:queue" 0 -1)
     [[ $id =~ ^[0-9a-f]{32}$ ]]
-    [[ $(cli hget "{$K}:vlock:waiters" "$id") =~ ^b\ [0-9]{13}\ 45000\ a\ b\ c$ ]]
+    [[ $(cli hget "{$K}:vlock:waiters" "$id") =~ ^b\ [0-9]{13}\ 45000\ [0-9a-f]{16}\ 1\ a\ b\ c$ ]]
     ticket=$(cli zscore "{$K}:vlock:queue" "$id")
     [[ $ticket =~ ^[0-9]{16}$ ]]
     [ "$(cli hget "{$K}:vlock:fence" holder)" = "$(printf T | sha1sum | cut -d' ' -f1)" ]
     for row in 'acquire 8' 'confirm 5' 'peek 7' 'renew 5' 'release 5' 'extend 5' 'break 5'; do
-        cli eval "return #(function() $(joined "${row% *}")
+        cli eval "return #(function() $(joined "${row% *}" | grep -v '^#!lua')
             end)()" 5 "$K" "{$K}:vlock:fence" "{$K}:vlock:gone:x" "{$K}:vlock:queue" \
-            "{$K}:vlock:waiters" X x 1000 '' '' 9 '' 0 '?' >count
+            "{$K}:vlock:waiters" X x 1000 '' '' 9 '' 0 '?' 0 - >count
         [ "$(cat count)" = "${row#* }" ]
     done
     kill -TERM "$PID_one"
@@ -442,7 +437,7 @@ everything() {
     try_in_time acquire -w 500ms --token D "$name"
     disown "$PID_two" # the shell has nothing to say about its end
     kill -KILL "$PID_two"
-    two=$(sed -n 's/.*SUBSCRIBE \(.*:[0-9a-f]\{16\}\)$/\1/p' two.err)
+    two=$(sed -n 's/.*SSUBSCRIBE \(.*:[0-9a-f]\{16\}\)$/\1/p' two.err)
     [ -z "$two" ] || until_true 10 is_silent "$two"
     echo "in the queue: $(cli zcard "$2queue") $(cli hlen "$2waiters")"
     try release --token H "$name"
@@ -464,11 +459,11 @@ everything() {
     echo "left: $(cli --raw keys '*' | grep -v ':gone:' | tr '\n' ' ')"
     cli del "$key" >/dev/null
     echo "run: $(as_u eval "$(joined acquire)" 5 \
-        "$key" "$2fence" "$2gone:x" "$2queue" "$2waiters" X x 1000 '' '' 0 '' 0 '?' |
+        "$key" "$2fence" "$2gone:x" "$2queue" "$2waiters" X x 1000 '' '' 0 '' 0 '?' 0 - |
         tail -n 1 | wc -c)"
 }
 as_u() { cli --user u --pass pw --no-auth-warning "$@" 2>&1; }
-is_silent() { [ "$(cli pubsub numsub "$1" | tail -n 1)" = 0 ]; }
+is_silent() { [ "$(cli pubsub shardnumsub "$1" | tail -n 1)" = 0 ]; }
 any_over() { is_over "$1" || is_over "$2"; }
 
 # over TAG: how this waiter has ended; if it still waits it is told to.
@@ -484,10 +479,9 @@ all_of_it() {
     local name
     for name; do
         echo "# $name"
-        everything "$name" "$(beside "${VLOCK_PREFIX-}$name")"
+        everything "$name" "$(beside "${VLOCK_PREFIX-}$name" '')"
     done
 }
-beside() { case $1 in *{*}*) echo "$1:vlock2:" ;; *) echo "{$1}:vlock:" ;; esac; }
 
 # whole NAME...: what all_of_it says of somebody who may do all that vlock does.
 whole() {
@@ -538,7 +532,7 @@ costs() {
         not diff "$BATS_TEST_TMPDIR/whole" seen
         status=$(sed -n "s/^acquire -n -t 60s --token H $K: //p" seen)
         case $without in
-        \&* | +subscribe) says_of 'no channel' ;;
+        \&* | +ssubscribe) says_of 'no channel' ;;
         +client*) says_of 'nothing is tracked' ;;
         esac
         # The lock itself can be had without those of the list, and without no other.
@@ -568,12 +562,12 @@ says_of() { grep -q "$1" seen; }
         gives 77 --prefix web: acquire -n "$name"
         gives 77 locked "$name"
     done
-    # Neither the bells of others nor their keys.
+    # Not the keys of others, nor what is said by others than vlock.
     for name in "$K" "web:$K"; do
-        as_u publish "{$name}:vlock:0:all" come | grep NOPERM
-        as_u subscribe "{$name}:vlock:0:all" | grep NOPERM
         as_u get "$name" | grep NOPERM
         as_u hget "{$name}:vlock:fence" fence | grep NOPERM
+        as_u hget "{$name}:vlock:waiters" fence | grep NOPERM
     done
-    [ "$(as_u publish "{ci:$K}:vlock:0:all" come)" = 0 ]
+    as_u ssubscribe others | grep NOPERM
+    [ "$(as_u spublish vlock:come:0 come)" = 0 ]
 }

@@ -6,7 +6,30 @@
 
 # beside KEY WHAT: the key of that name which vlock keeps beside the lock KEY on a server.
 beside() {
-    if [[ $1 =~ \{[^}]+\} ]]; then echo "$1:vlock2:$2"; else echo "{$1}:vlock:$2"; fi
+    if [[ $1 =~ ^[^{]*\{[^}]+\} ]]; then
+        echo "$1:vlock2:$2"
+    elif [[ $1 == *}* ]]; then
+        echo "{$(tag_of "$1")}:vlock3:$1:$2"
+    else
+        echo "{$1}:vlock:$2"
+    fi
+}
+
+# tag_of KEY: the smallest number that is in the slot of the whole KEY, as the cluster hashes.
+tag_of() {
+    python3 - "$1" <<'PY'
+import binascii, itertools, os, sys
+slot = lambda text: binascii.crc_hqx(text, 0) % 16384
+wanted = slot(os.fsencode(sys.argv[1]))
+print(next(n for n in itertools.count() if slot(b"%d" % n) == wanted))
+PY
+}
+
+# bell_of KEY [N]: the bell of the one who waits at place N for it.
+bell_of() {
+    local id
+    id=$(line_of "$1" | sed -n "$((${2-0} + 1))p")
+    cli hget "$(beside "$1" waiters)" "$id" | cut -d' ' -f4
 }
 
 # waiting KEY: how many wait for it
@@ -206,16 +229,36 @@ answers_ping() { [ "$(cli ping 2>&1)" = PONG ]; }
 # line_of KEY: who waits for it, in order
 line_of() { cli zrange "$(beside "$1" queue)" 0 -1 | xargs; }
 
-# listeners KEY: how many channels of those who wait for it are listened to (and that of all)
-listeners() { cli pubsub channels "$(beside "$1" '*')" | grep -c .; }
+# listeners KEY: the bells of how many who wait for it are listened to
+listeners() {
+    local bells
+    bells=$(cli hvals "$(beside "$1" waiters)" | cut -d' ' -f4 | sed 's/^/vlock:bell:/')
+    # shellcheck disable=SC2086 # words
+    cli pubsub shardnumsub $bells | grep -cx 1 || true
+}
 
-# heard_all: the file `pushes`, of a client that listens to everything, holds all that was said.
-heard_all() {
-    cli publish everybody 'that was all' >/dev/null
+# listen_in: all that the server does goes to the file `pushes` from now on (no pattern matches a
+# bell). handed_on: how many were told there that they were handed a lock.
+listen_in() {
+    setpriv --pdeathsig KILL "$SERVER_KIND-cli" -s "$SOCK" monitor >pushes 2>&1 3>&- &
+    until_true 10 has pushes OK
+}
+handed_on() {
+    cli echo 'that was all' >/dev/null
     until_true 10 has pushes 'that was all'
+    grep -c '"granted [0-9a-f]\{32\}"$' pushes || true
 }
 
 line_is() { [ "$(line_of "$1")" = "$2" ]; }
 
 # all_listen KEY N: N waiters do, each on a channel of its own
-all_listen() { [ "$(listeners "$1")" = $(($2 + 1)) ]; }
+all_listen() { [ "$(listeners "$1")" = "$2" ]; }
+
+# joined SCRIPT: as it is sent.
+joined() {
+    cd "$TESTS/../src/scripts"
+    sed -n '1s/^-- #!lua/#!lua/p' "$1.lua"
+    # shellcheck disable=SC2046 # words
+    cat head.lua $(sed -n '2s/.*, with //p' "$1.lua" | sed 's/[a-z]*/&.lua/g') "$1.lua"
+    cd "$OLDPWD"
+}

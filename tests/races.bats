@@ -229,25 +229,41 @@ answers_or_leaves() {
     take -t 10m "$K"
     stand 1 -v
     id=$(line_of "$K")
-    bell=$(beside "$K" "0:${id:0:16}") proof=${id:16}
-    fence=$(cli hget "$(beside "$K" fence)" fence)
-    [ "$(listeners "$K")" = 2 ]
-    for text in granted 'granted ' "granted $((fence + 1)) 2000 0000000000000000" \
-        "granted $((fence + 1)) 2000" "granted $((fence + 1)) 2000 " "granted $((fence + 1))" \
-        "granted $fence 2000 $proof" "granted $((fence + 1)) 2000x $proof" \
-        "granted -1 2000 $proof" "granted 99999999999999999999999 2000 $proof" \
-        "granted $((fence + 1)) 99999999999999999999999 $proof" \
-        "granted $((fence + 1)) 0 $proof" "granted $((fence + 1)) 500 $proof" \
-        "granted $((fence + 1)) 2000 ${proof}0" \
-        "granted $(printf %0500d 1) 2000 $proof" "granted$((fence + 1)) 2000 $proof"; do
+    bell=vlock:bell:$(bell_of "$K")
+    [ "$(listeners "$K")" = 1 ]
+    for text in "granted $id" "first $id 0" "first $id 1"; do
         count=$(grep -c '> EVALSHA acquire' err.1)
-        [ "$(cli publish "$bell" "$text")" = 1 ]
+        [ "$(cli spublish "$bell" "$text")" = 1 ]
         until_true 10 eval '[ "$(grep -c "> EVALSHA acquire" err.1)" -gt $count ]' ||
             { echo "after: $text" && cat err.1 && return 1; }
     done
+    # what says nothing costs no question
+    until_true 10 is_at_rest err.1
+    count=$(grep -c '> EVALSHA acquire' err.1)
+    for text in granted 'granted ' "granted ${id}0" "granted ${id:1}" "granted$id" "granted $id " \
+        "granted 00000000000000000000000000000000" "granted $id 1 2000 $id" \
+        "first $id" "first $id " "first $id x" "first $id -1" "first 5" "near $id 1" \
+        "near $id 3 500" "near $id 1 99999999999999999999999" "come $K-other" "come $K " come \
+        "$(printf %0500d 1)" '' "granted $(printf '%02000d' 1)"; do
+        [ "$(cli spublish "$bell" "$text")" = 1 ]
+    done
+    [ "$(cli spublish vlock:come:0 "come $K-other")" = 1 ]
+    [ "$(cli spublish vlock:come:0 "come")" = 1 ]
+    [ "$(cli spublish "$bell" "near $id 2 600000")" = 1 ]
+    until_true 10 has err.1 "< the bell: near $id 2"
+    [ "$(grep -c '> EVALSHA acquire' err.1)" = "$count" ]
+    [ "$(cli spublish vlock:come:0 "come $K")" = 1 ]
+    until_true 10 eval '[ "$(grep -c "> EVALSHA acquire" err.1)" -gt $count ]'
     [ ! -e served ]
     gives 0 release --token "$TOKEN" "$K"
     all_served 1
+}
+# is_at_rest FILE: the last that it has said is an answer, for a while.
+is_at_rest() {
+    local before
+    before=$(wc -l <"$1")
+    sleep 0.5
+    [ "$(wc -l <"$1")" = "$before" ]
 }
 
 # has_looked FILE: the first who waits with -v has looked with tracking, and asks no more.
@@ -466,7 +482,7 @@ lacks() {
 
 @test "a user without pub/sub is served, and says that it polls" { lacks -@pubsub; }
 
-@test "a user without SUBSCRIBE is served, and says that it polls" { lacks -subscribe; }
+@test "a user without SSUBSCRIBE is served, and says that it polls" { lacks -ssubscribe; }
 
 @test "a user without CLIENT TRACKING is served, and says that it polls" {
     lacks '-client|tracking'

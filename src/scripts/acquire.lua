@@ -1,4 +1,5 @@
--- with note queue
+-- #!lua
+-- keys 5, with note queue
 -- Take the lock if it is free and nobody waits for it who came earlier.
 -- ARGV 4: words with a comma between: 'again' (a re-send), 'endless' (it will be confirmed without
 --   expiry), 'fenced' (see 10), 'here' (nobody can have dropped the ticket: the connection that it
@@ -7,7 +8,8 @@
 -- ARGV 6 attempt: how often this acquire was sent before without an answer   7 ticket of an earlier
 --   answer, or empty   8 ms to leave the lock alone if the server was started anew and has lost
 --   it, or 0   9 the server's run as the caller knows it, '?' to be told, or empty   10 the last
---   fence as the caller knows it ('fenced' among the words: that of the holder), or 0
+--   fence as the caller knows it ('fenced' among the words: that of the holder), or 0   11 the
+--   bell of one who waits with 'bell', else '-'
 -- Adds to the answer: ticket, place in the queue (0: first; -1: not in it; at most 2 for who has
 -- handed on a lock that lay free), run.
 local function has(word) return string.find(ARGV[4], word, 1, true) end
@@ -56,7 +58,7 @@ if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == 
   (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id) or
     (has('bell') and granted ~= id)) then
   rest(LOST_MS)
-  try('PUBLISH', bell('all'), 'come')
+  call_all()
 end
 local paused, handed = not held and is_paused(), false
 local it = not held and not paused and first() or nil
@@ -91,7 +93,7 @@ local place = -1
 local kind = has('bell') and 'b' or has('poll') and 'p'
 if kind then
   local line = try('ZRANGE', queue, '-1', '-1', 'WITHSCORES')
-  if line and ticket ~= '' and not line[1] then try('PUBLISH', bell('all'), 'come') end
+  if line and ticket ~= '' and not line[1] then call_all() end
   -- A re-send of the first question finds its ticket there.
   local at = line and ticket == '' and try('ZRANK', queue, id)
   if at then
@@ -100,7 +102,7 @@ if kind then
   elseif line and ticket == '' then
     ticket = string.format('%.0f', math.max(now_us, (tonumber(line[2]) or 0) + 1))
   end
-  local is = string.format('%s %.0f %s %s', kind, now_ms, ARGV[3], token)
+  local is = string.format('%s %.0f %s %s 1 %s', kind, now_ms, ARGV[3], ARGV[11], token)
   if line and try('HSET', waiters, id, is) and not try('ZADD', queue, 'NX', ticket, id) then
     try('HDEL', waiters, id)
     ticket = '' -- it stands for no place

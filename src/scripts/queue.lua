@@ -1,11 +1,13 @@
 -- Those who wait.
 -- A ticket is the time of arrival in microseconds (more than the last one in the queue). A
--- waiter's kind is b: it has a bell, a channel that it listens to for as long as it lives, or p:
--- it polls (no RESP3, no pub/sub for its user) and lives if it was seen a moment ago.
--- Messages on a bell: 'granted FENCE MS PROOF' (it is yours for MS: see store_valkey_claim.c),
--- 'first MS' (nobody is before you now, and the lock, if nobody gives it back, is free in MS),
--- 'near PLACE MS' (the same, but PLACE others are before you); on the bell of all: 'come' (the
--- queue was lost).
+-- waiter's kind is b: it has a bell, a sharded channel that its connection listens to for as long
+-- as it lives, or p: it polls (no RESP3, no such channels) and lives if it was seen a moment ago.
+-- Its line says which bell: a connection has one for all that it waits for. LIMIT is how many may
+-- hold the lock at once as far as this waiter is concerned: 1.
+-- Messages on a bell: 'granted ID' (the lock was handed to you), 'first ID MS' (nobody is before
+-- you now, and the lock, if nobody gives it back, is free in MS), 'near ID PLACE MS' (the same, but
+-- PLACE others are before you); on the one of all who wait in this database: 'come NAME' (the queue
+-- of that lock was lost).
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
 -- After the queue was lost, longer than the COME_MS of store_valkey_wait.c.
 local LOST_MS = 300
@@ -17,10 +19,13 @@ do
   now_ms = math.floor(now_us / 1000)
 end
 
--- The channel: the database is in it, as channels know none, and half of the id.
-local function bell(of)
-  return string.sub(fences, 1, -6) .. (ARGV[5] ~= '' and ARGV[5] or '0') .. ':' ..
-    string.sub(of, 1, 16)
+local function ring(it, what, text)
+  return try('SPUBLISH', 'vlock:bell:' .. it.bell, what .. ' ' .. it.id .. text)
+end
+
+-- Channels know no database, so it is in the name.
+local function call_all()
+  try('SPUBLISH', 'vlock:come:' .. (ARGV[5] ~= '' and ARGV[5] or '0'), 'come ' .. lock)
 end
 
 -- No vlock takes the lock for `left` ms, free as it is.
@@ -43,16 +48,15 @@ local function waiter(of)
     lost = true
     return nil
   end
-  local kind, seen, ttl, to = string.match(line, '^(%a) (%d+) (%d+) (.+)$')
-  return kind and {id = of, kind = kind, seen = tonumber(seen), ms = tonumber(ttl), token = to,
-                   line = line}
+  local kind, seen, ttl, bell, to = string.match(line, '^(%a) (%d+) (%d+) (%S+) %d+ (.+)$')
+  return kind and {id = of, kind = kind, seen = tonumber(seen), ms = tonumber(ttl), bell = bell,
+                   token = to, line = line}
 end
 
--- NUMSUB counts who listens to this very channel; PUBLISH would count a PSUBSCRIBE * as well.
--- A user who may not ask goes by when the waiter was last seen.
+-- A user who may not ask who listens goes by when the waiter was last seen.
 local function lives(it)
   if it.kind == 'p' then return now_ms - it.seen < POLLED_MS end
-  local listening = try('PUBSUB', 'NUMSUB', bell(it.id))
+  local listening = try('PUBSUB', 'SHARDNUMSUB', 'vlock:bell:' .. it.bell)
   if listening then return listening[2] > 0 end
   return now_ms - it.seen < LOOKED_MS
 end
@@ -78,15 +82,9 @@ end
 
 -- Tells who is first now. He has a while to find out more: see store_valkey_wait.c.
 local function ring_first(left)
-  local next = try('ZRANGE', queue, '0', '0')
-  if not next or not next[1] then return end
-  local listening = try('PUBSUB', 'NUMSUB', bell(next[1]))
-  if listening and listening[2] == 0 then -- dead, or one who polls
-    local it = first()
-    if not it then return end
-    next[1] = it.id
-  end
-  try('PUBLISH', bell(next[1]), string.format('first %.0f', left))
+  local it = first()
+  if lost then call_all() end
+  if it and it.kind == 'b' then ring(it, 'first', string.format(' %.0f', left)) end
 end
 
 -- The first has looked, as the lock is held for longer than a moment: tells the two behind him when
@@ -98,9 +96,7 @@ local function ring_near(left)
     local it = line and line[1] and waiter(line[1])
     if not line or not line[1] then return end
     if it and lives(it) then
-      if it.kind == 'b' then
-        try('PUBLISH', bell(it.id), string.format('near %d %.0f', place, left))
-      end
+      if it.kind == 'b' then ring(it, 'near', string.format(' %d %.0f', place, left)) end
       place = place + 1
     elseif not forget(line[1]) then
       return
@@ -132,8 +128,7 @@ local function hand_over()
       note_grant(it.id, it.token, 'claim', claims + 1)
       call('SET', lock, it.token, 'PX', string.format('%.0f', left))
       ring_first(left)
-      local text = string.format('granted %s %.0f %s', last, left, string.sub(it.id, 17))
-      if it.kind == 'p' or try('PUBLISH', bell(it.id), text) then return true end
+      if it.kind == 'p' or ring(it, 'granted', '') then return true end
       -- No permission to tell him: he stays where he was, and will see that the lock is free.
       call('DEL', lock)
       try('ZADD', queue, top[2], it.id)
@@ -146,7 +141,7 @@ end
 -- The holder gives the lock up. True if somebody has it now.
 local function let_go()
   if hand_over() then return true end
-  if lost and rest(LOST_MS) then try('PUBLISH', bell('all'), 'come') end
+  if lost and rest(LOST_MS) then call_all() end
   -- What was given back is not recovered. (First, as it takes no memory: a script that has written
   -- something is not refused the rest when the server's memory is full.)
   try('HDEL', fences, 'grant', 'claim', 'handing')

@@ -1,4 +1,5 @@
--- with swift queue
+-- #!lua flags=allow-oom
+-- keys 5, with swift queue
 -- Compare and delete, or hand over, in one step: between a GET and a DEL the lock may expire and
 -- become somebody else's. ARGV 4 is 'tell' when the holder is a live process other than the
 -- caller: its next renewal then finds out that this was done on purpose.

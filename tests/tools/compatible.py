@@ -30,16 +30,20 @@ if db ~= '' then R('SELECT', db) end
 local t = R('TIME')
 local us, ms = t[1] * 1e6 + t[2], t[1] * 1e3 + math.floor(t[2] / 1e3)
 local function int(n) return string.format('%.0f', n) end
-local function bell(who)
-  return string.gsub(fence, 'fence$', '') .. (db == '' and '0' or db) .. ':' .. string.sub(who, 1, 16)
+local function bell(who) return 'vlock:bell:' .. who end
+local function come() R('SPUBLISH', 'vlock:come:' .. (db == '' and '0' or db), 'come ' .. name) end
+local function line(who)
+  local kind, seen, want, its, tok =
+    string.match(R('HGET', waiters, who) or '', '(%a) (%d+) (%d+) (%S+) 1 (.*)')
+  local lives = kind == 'b' and R('PUBSUB', 'SHARDNUMSUB', bell(its))[2] > 0
+    or kind == 'p' and ms - seen < POLLED_MS
+  return lives, kind, tonumber(want), its, tok
 end
 local function first()
   local who = R('ZRANGE', queue, 0, 0)[1]
   if not who then return end
-  local kind, seen, want, tok = string.match(R('HGET', waiters, who) or '', '(%a) (%d+) (%d+) (.*)')
-  local lives = kind == 'b' and R('PUBSUB', 'NUMSUB', bell(who))[2] > 0
-    or kind == 'p' and ms - seen < POLLED_MS
-  if lives then return who, kind, tonumber(want), tok end
+  local lives, kind, want, its, tok = line(who)
+  if lives then return who, kind, want, its, tok end
   R('ZREM', queue, who)
   R('HDEL', waiters, who)
   return first()
@@ -50,17 +54,17 @@ local function give(who, tok)
   R('PEXPIRE', fence, MONTH)
 end
 local function ring(left)
-  local who, kind = first()
-  if kind == 'b' then R('PUBLISH', bell(who), 'first ' .. int(left)) end
+  local who, kind, _, its = first()
+  if kind == 'b' then R('SPUBLISH', bell(its), 'first ' .. who .. ' ' .. int(left)) end
 end
 local function let_go()
-  local who, kind, want, tok = first()
+  local who, kind, want, its, tok = first()
   if not who then
     R('HDEL', fence, 'claim', 'handing')
     R('DEL', name)
     return false
   end
-  if kind == 'b' then R('PUBLISH', bell(who), 'granted') end
+  if kind == 'b' then R('SPUBLISH', bell(its), 'granted ' .. who) end
   R('ZREM', queue, who)
   R('HDEL', waiters, who)
   give(who, tok)
@@ -73,9 +77,12 @@ end
 local function near(left)
   local place = 0
   for _, who in ipairs(R('ZRANGE', queue, 1, -1)) do
-    if R('PUBSUB', 'NUMSUB', bell(who))[2] > 0 then
+    local lives, _, _, its = line(who)
+    if lives then
       place = place + 1
-      R('PUBLISH', bell(who), 'near ' .. place .. ' ' .. int(left))
+      if its ~= '-' then
+        R('SPUBLISH', bell(its), 'near ' .. who .. ' ' .. place .. ' ' .. int(left))
+      end
       if place == 2 then return end
     end
   end
@@ -112,9 +119,9 @@ end
 local kind = string.match(words, 'bell') and 'b' or string.match(words, 'poll') and 'p'
 if not kind then return answer(0, ticket, -1, '') end
 local last = R('ZRANGE', queue, -1, -1, 'WITHSCORES')
-if not last[1] and ticket ~= '' then R('PUBLISH', bell('all'), 'come') end
+if not last[1] and ticket ~= '' then come() end
 if ticket == '' then ticket = int(math.max(us, (tonumber(last[2]) or 0) + 1)) end
-R('HSET', waiters, id, kind .. ' ' .. int(ms) .. ' ' .. ttl .. ' ' .. token)
+R('HSET', waiters, id, kind .. ' ' .. int(ms) .. ' ' .. ttl .. ' ' .. ARGV[11] .. ' 1 ' .. token)
 R('ZADD', queue, 'NX', ticket, id)
 R('PEXPIRE', waiters, QUEUE_MS)
 R('PEXPIRE', queue, QUEUE_MS)
@@ -159,16 +166,16 @@ LAZY, RANK, RANKS, LATE, SLOW, SLOW_STEP, POLL = 0.005, 0.020, 3, 0.002, 30, 3, 
 def script(name, directory):
     if not directory:
         times = "".join(f"local {name} = {value}\n" for name, value in TIMES.items())
-        return (times + COMMON + OWN[name]).encode()
+        return ("#!lua\n" + times + COMMON + OWN[name]).encode()
 
     def text(of):
         with open(os.path.join(directory, of + ".lua"), "rb") as file:
             return file.read()
 
-    first = text(name).split(b"\n")[0]
-    parts = [part for part in ("note", "swift", "queue")
-             if first.startswith(b"-- with ") and part.encode() in first]
-    return b"".join(text(part) for part in ["head", *parts, name])
+    first, second = text(name).split(b"\n")[:2]
+    line = first[3:] + b"\n" if first.startswith(b"-- #!lua") else b""
+    parts = [part for part in ("note", "swift", "queue") if part.encode() in second]
+    return line + b"".join(text(part) for part in ["head", *parts, name])
 
 
 class Connection:
@@ -258,8 +265,8 @@ class Lock:
         opening = name.find("{")
         tagged = opening >= 0 and name.find("}", opening) > opening + 1
         self.beside = f"{name}:vlock2:" if tagged else f"{{{name}}}:vlock:"
-        self.bell = f"{self.beside}{db}:{self.id[:16]}"
-        self.everybody = f"{self.beside}{db}:all"
+        self.bell = secrets.token_hex(8)
+        self.everybody = f"vlock:come:{db}"
         self.ticket, self.place, self.tracked = "", -1, False
 
     def call(self, name, *more):
@@ -271,11 +278,12 @@ class Lock:
             more[0] if more else "", "" if o.db == 0 else o.db, *more[1:])
 
     def acquire(self, word):
-        return self.call("acquire", word, 0, self.ticket, 0, "")
+        return self.call("acquire", word, 0, self.ticket, 0, "", 0,
+                         self.bell if word == "bell" else "-")
 
     def subscribe(self):
-        for channel in (self.bell, self.everybody):
-            self.connection.send(None, "SUBSCRIBE", channel)
+        for channel in ("vlock:bell:" + self.bell, self.everybody):
+            self.connection.send(None, "SSUBSCRIBE", channel)
         self.connection.send("aside", "CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP")
 
     def wait(self):
@@ -317,17 +325,17 @@ class Lock:
                 say("changed")
                 self.tracked = False
                 until = 0  # at once, when what came with it was read
-            if push[0] == b"message":
-                text = push[2].decode()
-                say("bell", text)
-                if text.split()[0] in ("granted", "come"):
+            if push[0] == b"smessage":
+                what, of, *more = push[2].decode().split(" ", 3)
+                say("bell", what, *more)
+                if (what, of) in (("granted", self.id), ("come", self.options.name)):
                     until = 0
-                if text.startswith("first "):
+                if (what, of) == ("first", self.id):
                     self.place = 0
                     until = min(until, time.monotonic() + LAZY)
-                if text.startswith("near ") and until:
-                    self.place = int(text.split()[1])
-                    until = self.look_at(int(text.split()[2]))
+                if (what, of) == ("near", self.id) and until:
+                    self.place = int(more[0])
+                    until = self.look_at(int(more[1]))
 
 
 def say(*words):

@@ -185,8 +185,9 @@ class Connection:
         """True if this is the reply to the oldest request; SUBSCRIBE is answered by a push."""
         if not frame.startswith(b">"):
             return True
-        subscribed = frame.split(b"\r\n")[2:3] == [b"subscribe"]
-        return subscribed and bool(self.pending) and self.pending[0][1] == "SUBSCRIBE"
+        answers = {"SUBSCRIBE": b"subscribe", "SSUBSCRIBE": b"ssubscribe"}
+        said = frame.split(b"\r\n")[2:3]
+        return bool(self.pending) and said == [answers.get(self.pending[0][1])]
 
     def from_server(self, data):
         self.down += data
