@@ -12,6 +12,7 @@
 bats_require_minimum_version 1.5.0
 
 TESTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+OLD_REDIS=$TESTS/../build/old-redis/redis-server
 export TESTS BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-1200}
 # shellcheck source=processes.sh
 . "$TESTS/processes.sh"
@@ -222,12 +223,17 @@ python() { find_python && "$PYTHON" "$@"; }
 
 # --- servers ---------------------------------------------------------------------------------
 
-# start_server valkey|redis [ARG...]: a private server on a unix socket and a loopback port, with
-# nothing on disk. Exports SERVER_PID, SERVER_KIND, SOCK, PORT (and `cli` talks to it). With
-# `--tls` as first ARG it has a TLS port too, TLS_PORT, with the certificates in $CERTS.
+# start_server valkey|redis|old-redis [ARG...]: a private server on a unix socket and a loopback
+# port, with nothing on disk. Exports SERVER_PID, SERVER_KIND, SOCK, PORT (and `cli` talks to it).
+# With `--tls` as first ARG it has a TLS port too, TLS_PORT, with the certificates in $CERTS. The old
+# one is Redis 6.0 (packaging/get-old-redis.sh): where there is none, the tests are left out.
 start_server() {
-    local dir try tls=()
-    export SERVER_KIND=$1 SOCK PORT TLS_PORT SERVER_PID
+    local dir try tls=() program=$1-server bind=(127.0.0.1 -::1)
+    export SERVER_KIND=${1#old-} SOCK PORT TLS_PORT SERVER_PID
+    if [ "$1" = old-redis ]; then
+        program=$OLD_REDIS bind=(127.0.0.1)
+        [ -x "$program" ] || skip 'there is no Redis 6.0 here'
+    fi
     shift
     dir=$(mktemp -d "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}/server-XXXX")
     SOCK=$dir/sock
@@ -242,7 +248,7 @@ start_server() {
         fi
         # shellcheck disable=SC2034 # start_again takes it
         SERVER_TLS=("${tls[@]}")
-        setpriv --pdeathsig KILL "$SERVER_KIND-server" --bind 127.0.0.1 -::1 --port "$PORT" \
+        setpriv --pdeathsig KILL "$program" --bind "${bind[@]}" --port "$PORT" \
             --unixsocket "$SOCK" --save '' --appendonly no --dir "$dir" --daemonize no \
             "${tls[@]}" "${@:$((${#tls[@]} ? 2 : 1))}" >"$dir/log" 2>&1 3>&- &
         SERVER_PID=$!
@@ -329,9 +335,9 @@ start_store() {
         start_server valkey
         STORE_URL=unix://$SOCK
         ;;
-    valkey | redis)
+    valkey | redis | old-redis)
         start_server "$STORE"
-        STORE_URL=$STORE://127.0.0.1:$PORT
+        STORE_URL=$SERVER_KIND://127.0.0.1:$PORT
         ;;
     *) return 1 ;;
     esac

@@ -163,7 +163,7 @@ forged() {
 forge_waiters() {
     local i
     for ((i = 1; i <= $1; i++)); do
-        printf 'HSET "%s" id%d "p 99999999999999 1000 %s"\n' "$(beside "$K" waiters)" $i \
+        printf 'HSET "%s" id%d "p 99999999999999 1000 - 1 %s"\n' "$(beside "$K" waiters)" $i \
             "$(forged $i)"
         printf 'ZADD "%s" %d id%d\n' "$(beside "$K" queue)" $((1700000000000000 + i)) $i
     done | cli >/dev/null

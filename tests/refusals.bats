@@ -217,7 +217,7 @@ refused() {
     until_true 10 is_held "$K"
     gives 77 -u "redis://:sesame@127.0.0.1:$PORT" release --token T "$K"
     gives 77 -u "redis://:sesame@127.0.0.1:$PORT" extend --token T "$K" 1h
-    gives 0 -u "redis://:sesame@127.0.0.1:$PORT" owned --token T "$K"
+    gives 77 -u "redis://:sesame@127.0.0.1:$PORT" owned --token T "$K"
 }
 
 replica_is_up() { cli info replication | grep -q 'master_link_status:up'; }
