@@ -11,8 +11,8 @@
 #include "trouble.h"
 
 /* All but what the grant brings, before the lock is asked for: FRONT, should GUARD be killed, gives
- * the lock back with it (estate.h). `ttl_ms`: of the lease. `borrowed`: the lock is that of a command around us, and so is VLOCK_TTL, where that
- * is known. FAILED/71. */
+ * the lock back with it (estate.h). `ttl_ms`: of the lease. `borrowed`: the lock is that of a
+ * command around us, and so is VLOCK_TTL, where that is known. FAILED/71. */
 enum outcome given_settle(const struct context *ctx, int64_t ttl_ms, bool borrowed,
                           struct trouble *why);
 
