@@ -600,11 +600,19 @@ little_memory() { grep -qa __asan_init "$VLOCK_BIN" || ulimit -v 400000; }
 }
 
 @test "a server that knows no HELLO is used all the same" {
-    # a Redis 5, as far as vlock can see
-    start_scripted "ON HELLO -ERR unknown command 'HELLO'\r\n" \
-        'ON * -READONLY this far it came\r\n' SERVE
-    gives 77 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
-    says 'this far it came'
+    # a Redis 5, as far as vlock can see, and proxies in their own words
+    for words in "ERR unknown command 'HELLO'" "ERR handle request, command 'HELLO' is not allowed" \
+        'NOPROTO unsupported protocol version' 'NOPERM this user may not' 'no'; do
+        start_scripted "ON HELLO -$words\r\n" 'ON * -MISCONF this far it came\r\n' SERVE
+        gives 77 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
+        says 'this far it came'
+    done
+    # what is about us, and not about HELLO, is what is told
+    for words in 'NOAUTH Authentication required.' 'WRONGPASS invalid' 'DENIED not from there'; do
+        start_scripted "ON HELLO -$words\r\n" 'ON * -MISCONF this far it came\r\n' SERVE
+        gives 77 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
+        says "${words%% *}"
+    done
 }
 
 @test "an error text with control characters and our password in it is shown harmless" {
