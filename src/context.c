@@ -258,19 +258,22 @@ static bool is_store(const struct context *ctx, const char *url) {
 }
 
 static enum outcome find_address(struct context *ctx, struct trouble *why) {
-    enum exit_status status;
-    const char *url = option_or_variable(ctx, OPT_URL, &status);
+    const char *url = option_or_variable(ctx, OPT_URL, NULL), *of_file = ctx->file.store;
     enum outcome outcome;
 
-    ctx->store_named = url || *ctx->file.store;
-    outcome = address_parse(url                ? url
-                            : *ctx->file.store ? ctx->file.store
-                                               : "local:",
-                            &ctx->address, why);
-    if (outcome == DONE && url && *ctx->file.store && !is_store(ctx, ctx->file.store))
+    if (*of_file && ctx->file.doubt && !url)
+        return trouble_say(why, FAILED, EXIT_REFUSED,
+                           "the token file '%s' %s, so its store is not used: name the store with "
+                           "-u or VLOCK_URL",
+                           ctx->token_path, ctx->file.doubt);
+    if (ctx->file.doubt)
+        of_file = "";
+    ctx->store_named = url || *of_file;
+    outcome = address_parse(url ? url : *of_file ? of_file : "local:", &ctx->address, why);
+    if (outcome == DONE && url && *of_file && !is_store(ctx, of_file))
         return trouble_say(why, FAILED, EXIT_DATA,
                            "the token file '%s' is for the store %s, not %s", ctx->token_path,
-                           ctx->file.store, ctx->address.shown);
+                           of_file, ctx->address.shown);
     return outcome == DONE ? sibling_become(&ctx->address, ctx->found, why) : outcome;
 }
 

@@ -58,7 +58,8 @@ void context_keep_file(struct context *ctx);
 enum outcome context_token(struct context *ctx, struct trouble *why);
 
 /* -u, VLOCK_URL, the token file's store, else this machine (and says so). FAILED/65 if the
- * token file is for another store. */
+ * token file is for another store; FAILED/77 if only the token file names one, and somebody else
+ * could have written that (tokenfile.h). */
 enum outcome context_store(struct context *ctx, struct trouble *why);
 
 /* -t, VLOCK_TTL, else 60 s: 1 to TTL_MAX_MS, or TTL_NONE. *given: it was said somewhere. */

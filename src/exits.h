@@ -25,7 +25,7 @@
     X(EXIT_PROTOCOL, 76, "the server answered something that is no lock operation's answer") \
     X(EXIT_REFUSED, 77,                                                                      \
       "refused: authentication, ACL, read-only replica, a server that "                      \
-      "takes no writes, TLS verification, a directory of another user")                      \
+      "takes no writes, TLS verification, a directory or token file of another user")        \
     X(EXIT_CONFIG, 78, "configuration: empty or malformed URL or variable")                  \
     X(EXIT_NOT_OWNED, 79,                                                                    \
       "not owned: the token no longer holds the lock; for run: the "                         \

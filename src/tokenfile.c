@@ -116,6 +116,18 @@ static enum outcome say_not_taken(const char *path, enum tokenfile_take take, st
                        strerror(errno));
 }
 
+/* Of a descriptor, so that no other file can come in between. An access list that lets others write
+ * shows in the mode as the group's permission to. */
+static const char *find_doubt(int fd) {
+    struct stat file;
+
+    if (fstat(fd, &file) != 0)
+        return "has an owner who is not known";
+    if (file.st_uid != 0 && file.st_uid != geteuid())
+        return "belongs to another user";
+    return file.st_mode & (S_IWGRP | S_IWOTH) ? "can be written by other users" : NULL;
+}
+
 enum outcome tokenfile_open(const char *path, struct loop *loop, int64_t deadline_ms,
                             struct tokenfile *out, struct tokenfile_hold *hold,
                             struct trouble *why) {
@@ -128,6 +140,7 @@ enum outcome tokenfile_open(const char *path, struct loop *loop, int64_t deadlin
         return say_not_taken(path, take, why);
     switch (tokenfile_load(fd, out, &fault)) {
     case LOAD_GOOD:
+        out->doubt = find_doubt(fd);
         *hold = (struct tokenfile_hold){.fd = fd, .path = path};
         return DONE;
     case LOAD_EMPTY:

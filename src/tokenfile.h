@@ -17,6 +17,10 @@
  * A value is everything behind its first '=': any bytes but control characters. A file with one
  * line that begins with no such `key=` is a bare token (`vlock acquire x >f`).
  *
+ * Whoever can write to the file could name a store of his own there, which would be sent our
+ * password. So the store counts only if the file belongs to root or to us and nobody else may write
+ * to it, as ssh(1) asks of its configuration; the descriptor that is read is the one looked at.
+ *
  * Writing. What can be lost at each instant of an acquire:
  *   1. tokenfile_prepare()  the whole content but the fence goes to a temporary file beside F, is
  *                           synced, with zeros in the fence's room. It gets that name with
@@ -52,9 +56,11 @@ struct tokenfile {
     char name[NAME_MAX_BYTES + 1];
     char prefix[KEY_MAX_BYTES + 1];
     char token[TOKEN_MAX_BYTES + 1];
-    int64_t ttl_ms;   /* TTL_NONE: never expires; 0: not known (bare) */
-    char store[4608]; /* canonical URL without password, or empty */
-    uint64_t fence;   /* 0: not known */
+    int64_t ttl_ms;    /* TTL_NONE: never expires; 0: not known (bare) */
+    char store[4608];  /* canonical URL without password, or empty */
+    uint64_t fence;    /* 0: not known */
+    const char *doubt; /* from tokenfile_open(): why somebody else could have named that store, as
+                          in "belongs to another user"; NULL: nobody could */
 };
 
 /* A token file that is open, and flocked until _unlock or the end. All zero: none. */

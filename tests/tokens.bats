@@ -77,6 +77,102 @@ field() { sed -n "s/^$1=//p" "$2"; }
     VLOCK_URL="valkey://user:pass@127.0.0.1:$PORT" gives 77 owned --token-file f "$K"
 }
 
+# start_listener: a server that answers no one; what it hears is in $SCRIPTED/requests.
+start_listener() { start_scripted 'ON * -ERR none of your business\r\n' SERVE; }
+
+# planted FILE: a token file for $K whose store is that server.
+planted() {
+    printf 'version=1\nname=%s\ntoken=x\nttl=1m\nstore=valkey://127.0.0.1:%s\n' "$K" \
+        "$SCRIPTED_PORT" >"$1"
+}
+
+# is_not_asked FILE WHY: no command that reads FILE asks the store that it names.
+is_not_asked() {
+    local file=$1 why=$2 command
+    export VLOCK_PASSWORD=s3cretPW
+    for command in release 'release --if-held' reacquire 'reacquire --recover' owned; do
+        # shellcheck disable=SC2086
+        gives 77 $command --token-file "$file" "$K" && says "$file" "$why" 'name the store' &&
+            VLOCK_TOKEN_FILE=$file gives 77 $command "$K" && says 'name the store' || return 1
+    done
+    gives 77 extend --token-file "$file" "$K" 1m
+    VLOCK_TOKEN_FILE=$file gives 77 extend "$K" 1m
+    [ -e "$file" ]
+    [ ! -e "$SCRIPTED/log" ]
+}
+
+@test "another user's token file does not say where the password goes" {
+    [ "$(id -u)" = 0 ] || skip 'needs root'
+    start_listener
+    unset VLOCK_URL
+    planted f
+    chown 54321 f
+    is_not_asked f 'another user'
+    chown 0 f
+    gives 76 owned --token-file f "$K" # what the listener is there for
+    has "$SCRIPTED/requests" s3cretPW
+}
+
+@test "a user's vlock takes the store from root's token file, not from a third user's" {
+    [ "$(id -u)" = 0 ] || skip 'needs root'
+    setpriv --reuid 54321 --clear-groups "$VLOCK_BIN" --version || skip 'vlock is not open to all'
+    start_listener
+    unset VLOCK_URL
+    chmod 711 "$BATS_TEST_TMPDIR"
+    planted f
+    as_user() { observe setpriv --reuid 54321 --clear-groups "$VLOCK_BIN" owned --token-file f "$K"; }
+    for owner in 0 54321; do
+        chown $owner f
+        as_user
+        [ "$status" -eq 76 ]
+    done
+    chown 54322 f
+    as_user
+    [ "$status" -eq 77 ]
+    says 'another user'
+}
+
+@test "a token file that others can write does not say where the password goes" {
+    start_listener
+    unset VLOCK_URL
+    planted f
+    for mode in 666 620 602 662; do
+        chmod $mode f
+        is_not_asked f 'other users'
+    done
+    for mode in 644 600 640 400; do
+        chmod $mode f
+        gives 76 owned --token-file f "$K"
+    done
+    has "$SCRIPTED/requests" s3cretPW
+}
+
+@test "where the store is named, another user's token file gives its token, whatever its store" {
+    gives 0 acquire -t 60s --token-file f "$K"
+    sed -i 's|^store=.*|store=valkey://127.0.0.1:1|' f
+    gives 65 owned --token-file f "$K"
+    chmod 666 f
+    gives 0 owned --token-file f "$K"
+    unset VLOCK_URL
+    gives 0 -u "$STORE_URL" owned --token-file f "$K"
+    [ "$(id -u)" != 0 ] || chown 54321 f
+    gives 0 -u "$STORE_URL" extend --token-file f "$K" 1m
+    VLOCK_TOKEN_FILE=f gives 0 -u "$STORE_URL" reacquire "$K"
+    gives 65 -u "$STORE_URL" owned --token-file f "$K-other"
+    gives 0 -u "$STORE_URL" release --token-file f "$K"
+    is_free "$K"
+}
+
+@test "another user's bare token, and one without a store, need no store to be named elsewhere" {
+    unset VLOCK_URL
+    "$VLOCK_BIN" -q -u "local:$BATS_FILE_TMPDIR" acquire -t 60s "$K" >f
+    chmod 666 f
+    gives 0 -u "local:$BATS_FILE_TMPDIR" owned --token-file f "$K"
+    printf 'version=1\nname=%s\ntoken=x\nttl=1m\n' "$K-$RANDOM" >f
+    gives 1 owned --token-file f "$(field name f)"
+    says 'no server is set'
+}
+
 @test "the file is replaced, not written into" {
     gives 0 acquire -t 60s --token-file f "$K"
     ln f old
