@@ -7,11 +7,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "text.h"
+#include "localfs.h"
 
 enum {
     OPEN_FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
@@ -21,82 +19,19 @@ enum {
 /* What opening one candidate came to. */
 enum finding { FOUND, CLOSED, STOP };
 
-/* statfs(2) types that keep their files, and their flocks, in this kernel. The read-only ones
- * are here for the better message: that nothing can be written. The numbers are those of
- * linux/magic.h or of the file system's own source; not all headers have all of them. */
-static bool type_is_local(uint32_t type) {
-    static const uint32_t local[] = {
-        0xef53,     /* ext2, ext3, ext4 */
-        0x58465342, /* xfs */
-        0x9123683e, /* btrfs */
-        0x01021994, /* tmpfs */
-        0x858458f6, /* ramfs */
-        0x794c7630, /* overlayfs */
-        0x2fc12fc1, /* zfs */
-        0xca451a4e, /* bcachefs */
-        0xf2f52010, /* f2fs */
-        0x3153464a, /* jfs */
-        0x52654973, /* reiserfs */
-        0x3434,     /* nilfs2 */
-        0x24051905, /* ubifs */
-        0x72b6,     /* jffs2 */
-        0x4d44,     /* vfat */
-        0x2011bab0, /* exfat */
-        0x7366746e, /* ntfs3 */
-        0x482b,     /* hfsplus */
-        0x15013346, /* udf */
-        0x61756673, /* aufs */
-        0x73717368, /* squashfs */
-        0xe0f5e1e2, /* erofs */
-        0x9660,     /* iso9660 */
-    };
+static enum outcome check_file_system(const struct localdir *dir, struct trouble *why) {
+    uint32_t type;
 
-    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
-        if (type == local[i])
-            return true;
-    }
-    return false;
-}
-
-/* FUSE is one type for everything from a network to a disk. Of its kinds those that are known
- * to stay on this machine are let in: ntfs-3g and its like (fuseblk), and the root of rootless
- * containers on older kernels. The kind is only in the table of mounts, by device number. */
-static bool fuse_is_local(dev_t device) {
-    FILE *mounts = fopen("/proc/self/mountinfo", "re");
-    char line[4096];
-    bool local = false;
-
-    while (mounts && !local && fgets(line, sizeof line, mounts)) {
-        const char *kind = strstr(line, " - ");
-        unsigned major_number, minor_number;
-
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers do not overflow. */
-        if (!kind || sscanf(line, "%*d %*d %u:%u", &major_number, &minor_number) != 2 ||
-            makedev(major_number, minor_number) != device)
-            continue;
-        local = text_begins(kind, " - fuseblk ") || text_begins(kind, " - fuse.fuse-overlayfs ");
-    }
-    if (mounts)
-        fclose(mounts);
-    return local;
-}
-
-static enum outcome check_file_system(const struct localdir *dir, const struct stat *status,
-                                      struct trouble *why) {
-    const uint32_t fuse = 0x65735546;
-    struct statfs system;
-
-    if (fstatfs(dir->fd, &system) != 0)
+    if (localfs_is(dir->fd, &type))
+        return DONE;
+    if (!type)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot tell the file system of '%s': %s",
                            dir->path, strerror(errno));
-    if (type_is_local((uint32_t)system.f_type) ||
-        ((uint32_t)system.f_type == fuse && fuse_is_local(status->st_dev)))
-        return DONE;
     return trouble_say(why, FAILED, dir->own ? EXIT_SYSTEM : EXIT_CONFIG,
                        "'%s' is on a file system (type 0x%x) that is not known to be this "
                        "machine's own: name a directory on a local disk or tmpfs (-u local:/dir), "
                        "or a server",
-                       dir->path, (unsigned)system.f_type);
+                       dir->path, (unsigned)type);
 }
 
 /* The owner's right to all, and nobody else's, whatever the umask; and not by a chmod(2) after
@@ -153,7 +88,7 @@ static enum outcome accept(struct localdir *dir, struct localdir *out, struct tr
     else
         outcome = dir->own ? check_own(dir, &status, why) : check_named(dir, &status, why);
     if (outcome == DONE)
-        outcome = check_file_system(dir, &status, why);
+        outcome = check_file_system(dir, why);
     if (outcome != DONE) {
         localdir_close(dir);
         return outcome;

@@ -22,6 +22,7 @@ store_*
 wire wire_* lockfile queue doorbell floor
 record draft
 localdir filewatch hostclock
+localfs
 dial tls greeting replies outbox expected
 refusal
 openssl
