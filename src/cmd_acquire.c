@@ -52,6 +52,7 @@ static enum outcome acquire(struct acquire *a, const struct child_found *found,
         outcome = handover_prepare(&a->handover, &a->ctx, a->take.lock.ttl_ms, found, why);
     if (outcome == DONE)
         outcome = take_lock(&a->take, &a->ctx, why);
+    handover_clear(&a->handover, a->take.lock.holder);
     return outcome == DONE ? pass_on(a, why) : outcome;
 }
 

@@ -236,6 +236,11 @@ static enum outcome give_text(struct handover *handover, const struct context *c
     return given ? DONE : FAILED;
 }
 
+void handover_clear(struct handover *handover, const char *holder) {
+    if (handover->form == FORM_FILE && *holder)
+        tokenfile_clear(&handover->draft, holder);
+}
+
 enum outcome handover_give(struct handover *handover, struct context *ctx, const struct lock *lock,
                            struct trouble *why) {
     if (handover->form == FORM_FILE)

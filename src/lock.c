@@ -7,6 +7,7 @@
 #include "duration.h"
 #include "held.h"
 #include "holder.h"
+#include "text.h"
 #include "token.h"
 
 enum {
@@ -35,6 +36,8 @@ static enum outcome busy(struct lock *lock, const struct answer *answer, struct 
     char holder[HOLDER_BYTES];
 
     holder_describe(holder, sizeof holder, answer);
+    text_copy(lock->holder, sizeof lock->holder, answer->holder,
+              answer->kept ? 0 : strlen(answer->holder));
     lock->held_around = held_has(lock->name, answer->holder);
     if (lock->held_around)
         return trouble_say(why, HELD, EXIT_BUSY,
@@ -82,6 +85,7 @@ static enum outcome ask_for_it(struct lock *lock, int64_t until_ms, bool heard,
     if (outcome == DONE) {
         lock->fence = answer->fence;
         lease_given(&lock->lease, lock->ttl_ms, answer->asked_ms, answer->ttl_ms, answer->endless);
+        text_copy(lock->holder, sizeof lock->holder, lock->token, strlen(lock->token));
     }
     return outcome;
 }

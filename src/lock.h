@@ -34,6 +34,8 @@ struct lock {
     struct lease lease;
     uint64_t fence;
     bool held_around; /* HELD: by a command that this one runs under */
+    /* The token that held it when the store said so last, be it ours; empty: it did not say. */
+    char holder[TOKEN_MAX_BYTES + 1];
 };
 
 /* Takes the lock, waiting for it until `until_ms` (0: not at all; CLOCK_NEVER). An unreachable

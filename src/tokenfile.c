@@ -36,9 +36,7 @@ int tokenfile_open_regular(int directory, const char *path) {
     return fd;
 }
 
-/* Whether the file at `path` is the very one that is open. 0 or errno: if that is set, and not
- * ENOENT, nothing is known. */
-static int look_again(int directory, const char *path, int fd, bool *same) {
+int tokenfile_look_again(int directory, const char *path, int fd, bool *same) {
     struct stat ours, there;
 
     *same = false;
@@ -64,7 +62,7 @@ static enum tokenfile_take take_once(int directory, const char *path, int *fd) {
         }
         /* Any other failure: no flock on this file system, which leaves only the race between a
            release and the acquire that follows it open. */
-        if (look_again(directory, path, open_fd, &same) == 0 && same) {
+        if (tokenfile_look_again(directory, path, open_fd, &same) == 0 && same) {
             *fd = open_fd;
             return TAKEN;
         }
@@ -172,7 +170,7 @@ enum outcome tokenfile_remove(struct tokenfile_hold *hold, struct trouble *why) 
     if (!hold->path)
         return DONE;
     /* Nobody replaces or removes the file between the two steps: for that they need the flock. */
-    error = look_again(AT_FDCWD, hold->path, hold->fd, &same);
+    error = tokenfile_look_again(AT_FDCWD, hold->path, hold->fd, &same);
     if (same && unlink(hold->path) != 0)
         error = errno;
     if (error && error != ENOENT)

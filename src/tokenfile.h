@@ -27,11 +27,16 @@
  *                           its content (where the file system knows files without a name;
  *                           elsewhere it is empty for an instant, before anything is asked), and
  *                           is a whole token file from then on: a killed acquire leaves at most
- *                           a `.F.vlock-XXXXXX` behind, which can be used as F.
+ *                           a `.F.vlock-XXXXXX` behind, which can be used as F. It is flocked for
+ *                           as long as the acquire lives.
  *   2. the store is asked   a token that owns a lock is now always on disk
  *   3. tokenfile_publish()  the fence is written over the zeros, synced, and the file renamed to F:
  * complete or not at all, mode 0600. or tokenfile_discard()  the temporary file is removed: the
  * lock was not given.
+ *
+ * What killed acquires have left is removed by the next acquire of the same F and the same lock:
+ * not before it knows from the store who holds that lock (tokenfile_clear), since the token of one
+ * that was killed after step 2 may be there and nowhere else. See tokenfile_leftover.c.
  *
  * Removing. Two vlocks may share F: one releases (and removes F) while the next, who was given
  * the lock by that very release, publishes its own. So a file is removed only under flock(2) on
@@ -88,6 +93,11 @@ enum outcome tokenfile_remove(struct tokenfile_hold *hold, struct trouble *why);
 
 void tokenfile_close(struct tokenfile_hold *hold);
 
+enum {
+    DRAFT_LETTERS = 6,  /* that end a draft's name */
+    LEFTOVERS_MAX = 128 /* of more the rest is for the acquire after this one */
+};
+
 /* The temporary file of an acquire that is under way. All zero: none. */
 struct tokenfile_draft {
     int fd;
@@ -95,6 +105,9 @@ struct tokenfile_draft {
     char base[256];      /* F's own name in it; empty: there is no draft */
     char temporary[280]; /* the draft's name in it */
     int64_t fence_at;    /* offset of the room for the fence */
+    /* The last letters of the drafts that were left behind before this one was made. */
+    char leftovers[LEFTOVERS_MAX][DRAFT_LETTERS];
+    unsigned leftover_count;
 };
 
 /* Step 1. FAILED/64 for a content that could not be read back (a control character, an empty
@@ -104,6 +117,10 @@ struct tokenfile_draft {
  * as is a place that cannot be written or is full. content->fence is ignored. */
 enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content,
                                struct tokenfile_draft *out, struct trouble *why);
+
+/* After step 2, when the store has said that the lock is held with the token `holder` (ours, if it
+ * is): removes what was left behind and is of no use to anybody. Never waits. */
+void tokenfile_clear(struct tokenfile_draft *draft, const char *holder);
 
 /* Step 3. DONE: the file is in place and the draft is none any more. Otherwise the draft is still
  * on disk under its temporary name (the caller gives the lock back and then discards it): FAILED

@@ -3,15 +3,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "localfs.h"
 #include "text.h"
 #include "tokenfile_part.h"
 
-#define SUFFIX ".vlock-"
-
-enum { RANDOM_LETTERS = 6, NAME_ATTEMPTS = 100 };
+enum { NAME_ATTEMPTS = 100 };
 
 /* Opens the directory that `path` is in and copies the last component into `base`. -1 and errno
  * if that is no name a file can have, or the directory cannot be opened. */
@@ -45,11 +45,10 @@ static int open_directory(const char *path, char base[256]) {
 
 /* A new name for a draft of `base`, which is cut where the file system would find it too long. */
 static bool name_draft(char name[280], const char *base, int directory) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
-    unsigned char bytes[RANDOM_LETTERS];
+    unsigned char bytes[DRAFT_LETTERS];
     long longest = fpathconf(directory, _PC_NAME_MAX);
     size_t most = longest > 0 && longest < NAME_MAX ? (size_t)longest : NAME_MAX;
-    size_t length = strlen(base), others = 1 + strlen(SUFFIX) + RANDOM_LETTERS;
+    size_t length = strlen(base), others = 1 + strlen(DRAFT_SUFFIX) + DRAFT_LETTERS;
 
     if (length + others > most)
         length = most > others ? most - others : 0;
@@ -58,9 +57,9 @@ static bool name_draft(char name[280], const char *base, int directory) {
         length--;
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         return false;
-    length = (size_t)snprintf(name, 280, ".%.*s" SUFFIX, (int)length, base);
-    for (size_t i = 0; i < RANDOM_LETTERS; i++)
-        name[length++] = letters[bytes[i] % 32];
+    length = (size_t)snprintf(name, 280, ".%.*s" DRAFT_SUFFIX, (int)length, base);
+    for (size_t i = 0; i < DRAFT_LETTERS; i++)
+        name[length++] = DRAFT_LETTERS_FROM[bytes[i] % 32];
     name[length] = '\0';
     return true;
 }
@@ -81,26 +80,65 @@ static int write_at(int fd, const char *bytes, size_t length, int64_t offset) {
     return 0;
 }
 
-/* Gives the draft a name: to `unnamed`, or, if that is -1, to a new and empty file. 0 or errno. */
-static int name_file(struct tokenfile_draft *draft, int unnamed) {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+/* Marks the draft as a living acquire's. 0 or errno; EWOULDBLOCK: another acquire is just looking
+ * at it. Where there may be no flock, nobody goes by it. */
+static int mark(int fd) {
+    uint32_t type;
+    int error = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+
+    return error && (error == EWOULDBLOCK || localfs_is(fd, &type)) ? error : 0;
+}
+
+/* Gives the draft `fd`, which is whole and marked, a name. 0 or errno. */
+static int name_file(struct tokenfile_draft *draft, int fd) {
     char path[32];
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", unnamed);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     for (int i = 0; i < NAME_ATTEMPTS; i++) {
         if (!name_draft(draft->temporary, draft->base, draft->directory))
             break;
-        if (unnamed < 0)
-            draft->fd = openat(draft->directory, draft->temporary, flags, 0600);
-        else if (linkat(AT_FDCWD, path, draft->directory, draft->temporary, AT_SYMLINK_FOLLOW) == 0)
-            draft->fd = unnamed;
-        if (draft->fd >= 0)
+        if (linkat(AT_FDCWD, path, draft->directory, draft->temporary, AT_SYMLINK_FOLLOW) == 0) {
+            draft->fd = fd;
             return 0;
+        }
         if (errno != EEXIST)
             break;
     }
     draft->temporary[0] = '\0';
     return errno;
+}
+
+/* Makes a draft that is empty, and marked. Until it is marked another acquire may take it for one
+ * that was left behind, and remove it. 0 or errno; EEXIST: another name is to be tried. */
+static int create_empty(struct tokenfile_draft *draft) {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(draft->directory, draft->temporary, flags, 0600), error;
+    bool same = false;
+
+    if (fd < 0)
+        return errno;
+    error = mark(fd);
+    if (error)
+        unlinkat(draft->directory, draft->temporary, 0);
+    else
+        tokenfile_look_again(draft->directory, draft->temporary, fd, &same);
+    if (same)
+        draft->fd = fd;
+    else
+        close(fd);
+    return same ? 0 : error && error != EWOULDBLOCK ? error : EEXIST;
+}
+
+/* The same under a name that is free. */
+static int create_named(struct tokenfile_draft *draft) {
+    int error = EEXIST;
+
+    for (int i = 0; i < NAME_ATTEMPTS && error == EEXIST; i++)
+        error = name_draft(draft->temporary, draft->base, draft->directory) ? create_empty(draft)
+                                                                            : errno;
+    if (error)
+        draft->temporary[0] = '\0';
+    return error;
 }
 
 /* The mode first: the umask can have taken from the owner, never given to others. 0 or errno. */
@@ -113,12 +151,12 @@ static int create(struct tokenfile_draft *draft, const char *text, size_t length
     int fd = openat(draft->directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), error;
 
     if (fd >= 0) {
-        if (fill(fd, text, length) == 0 && name_file(draft, fd) == 0)
+        if (fill(fd, text, length) == 0 && mark(fd) == 0 && name_file(draft, fd) == 0)
             return 0;
         close(fd);
     }
     /* Whatever failed: if it was more than files without a name it fails again, and says why. */
-    error = name_file(draft, -1);
+    error = create_named(draft);
     return error ? error : fill(draft->fd, text, length);
 }
 
@@ -163,6 +201,7 @@ enum outcome tokenfile_prepare(const char *path, const struct tokenfile *content
         tokenfile_discard(&draft);
         return outcome;
     }
+    tokenfile_find_leftovers(&draft, content);
     error = make(&draft, content);
     if (error) {
         outcome = tokenfile_say_unwritable(path, error, why);

@@ -1,9 +1,10 @@
-/* tokenfile_part.h - what the three files of tokenfile share: for them alone.
+/* tokenfile_part.h - what the files of tokenfile share: for them alone.
  *
  * tokenfile_text.c   the content: what is read, what is written
  * tokenfile.c        a file that is there: opened under its flock, removed
  * tokenfile_draft.c  a file that comes to be
- * tokenfile_replace.c  whether and how it takes the place of another */
+ * tokenfile_replace.c  whether and how it takes the place of another
+ * tokenfile_leftover.c  those that never did */
 #ifndef VLOCK_TOKENFILE_PART_H
 #define VLOCK_TOKENFILE_PART_H
 
@@ -12,6 +13,9 @@
 #include <sys/stat.h>
 
 #include "tokenfile.h"
+
+#define DRAFT_SUFFIX       ".vlock-" /* between F's name and the letters */
+#define DRAFT_LETTERS_FROM "abcdefghijklmnopqrstuvwxyz234567"
 
 enum tokenfile_load { LOAD_GOOD, LOAD_EMPTY, LOAD_MALFORMED, LOAD_UNREADABLE };
 
@@ -50,6 +54,14 @@ enum tokenfile_take tokenfile_take(int directory, const char *path, struct loop 
 /* Opens the regular file at `path` for reading, and writing if the system lets us, without ever
  * following a link there or waiting for a FIFO's other end. -1 and errno if it cannot be. */
 int tokenfile_open_regular(int directory, const char *path);
+
+/* Whether the file at `path` is the very one that is open. 0 or errno: if that is set, and not
+ * ENOENT, nothing is known. */
+int tokenfile_look_again(int directory, const char *path, int fd, bool *same);
+
+/* Notes in `draft`, which is not made yet, the drafts beside it that acquires for the same lock
+ * (`mine`) have left behind. */
+void tokenfile_find_leftovers(struct tokenfile_draft *draft, const struct tokenfile *mine);
 
 /* FAILED/73: `path` and what the system says. */
 enum outcome tokenfile_say_unwritable(const char *path, int error, struct trouble *why);

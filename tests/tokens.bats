@@ -380,6 +380,82 @@ EOF
     is_free "$K"
 }
 
+drafts() { find . -name '.f.vlock-*' | wc -l; }
+has_drafts() { [ "$(drafts)" = "$1" ]; }
+
+# killed_waiting N: N waiting acquires of f were killed, and have left their drafts.
+killed_waiting() {
+    local i waiter before
+    before=$(drafts)
+    for ((i = 1; i <= $1; i++)); do
+        background "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
+        waiter=$!
+        until_true 10 has_drafts $((before + i))
+        kill -KILL "$waiter"
+        wait "$waiter" || true
+    done
+}
+
+@test "what killed acquires of a token file leave is cleared by the next acquire of that file" {
+    gives 0 acquire -t 60s --token-file g "$K"
+    killed_waiting 4
+    gives 0 release --token-file g "$K"
+    gives 0 acquire -w 20s -t 60s --token-file f "$K"
+    has_drafts 0
+    held_by "$K" "$(field token f)"
+}
+
+@test "it is cleared also when that acquire finds the lock held" {
+    gives 0 acquire -t 60s --token-file g "$K"
+    killed_waiting 2
+    touch .g.vlock-abcdef
+    gives 75 acquire -n -t 60s --token-file f "$K"
+    has_drafts 0
+    [ -e .g.vlock-abcdef ]
+    gives 69 -u redis://127.0.0.1:1 acquire -n -t 60s --token-file f "$K"
+}
+
+@test "the draft of an acquire that waits is not cleared by another acquire of the file" {
+    gives 0 acquire -t 60s --token-file g "$K"
+    killed_waiting 1
+    background "$VLOCK_BIN" acquire -t 60s --token-file f "$K"
+    waiter=$!
+    until_true 10 has_drafts 2
+    gives 75 acquire -n -t 60s --token-file f "$K"
+    has_drafts 1
+    gives 0 release --token-file g "$K"
+    ends 0 "$waiter"
+    has_drafts 0
+    gives 0 release --token-file f "$K"
+    is_free "$K"
+}
+
+@test "a draft whose token holds the lock is cleared by nobody before the lock is free" {
+    start_proxy
+    gives 0 -q run "$K-warm" true # the scripts are cached
+    export VLOCK_URL=$PROXY_URL
+    rule delay 20000
+    background "$VLOCK_BIN" --reply-timeout 60s acquire --ttl none --token-file f "$K"
+    until_true 10 is_held "$K"
+    kill -KILL $!
+    wait $! || true
+    rule delay 0
+    draft=$(find . -name '.f.vlock-*')
+    gives 75 acquire -n -t 60s --token-file f "$K"
+    held_by "$K" "$(field token "$draft")"
+    gives 0 release --token-file "$draft" "$K"
+    is_free "$K"
+    has_drafts 0
+}
+
+@test "a token file is not kept busy by what acquire --keep-alive leaves running" {
+    gives 0 acquire --keep-alive=$$ -t 60s --token-file f "$K"
+    gives 0 owned --token-file f "$K"
+    flock -n f true
+    has_drafts 0
+    gives 0 release --token-file f "$K"
+}
+
 # --- what cannot be handed over --------------------------------------------------------------
 # bats file_tags=
 

@@ -1,7 +1,6 @@
 /* Where a token file may be, and where not: what prepare finds out before anything is locked. */
 #include <sched.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 
 #include "tokenfile_test.h"

@@ -137,6 +137,7 @@ static void test_kill(struct play *play) {
     check(well, "F is whole after each kill -9 of a publisher, and one draft is left at most");
     printf("# %u kills\n", round);
     check(play_prepare(play, "f", "n", "bbbbbbbbbbbbbbbbbbbb") == DONE &&
+              play_draft_holds(play, "bbbbbbbbbbbbbbbbbbbb") &&
               is_whole(play, play->draft.temporary, true),
           "the draft that a killed acquire leaves can be used in F's place");
     tokenfile_discard(&play->draft);

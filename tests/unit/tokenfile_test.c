@@ -13,7 +13,7 @@ static void test_round_trip(struct play *play) {
     check(tokenfile_prepare("f", &content, &play->draft, &play->why) == DONE &&
               access("f", F_OK) != 0 && play_count(".f.vlock-", false) == 1,
           "prepare leaves a draft, and nothing at F");
-    check(play_holds(play, play->draft.temporary, "tok=en ") && play->found.fence == 0 &&
+    check(play_draft_holds(play, "tok=en ") && play->found.fence == 0 &&
               strcmp(play->found.store, content.store) == 0,
           "the draft is a token file whose fence is not known");
     check(play_publish(play, 1790000000000000, 0) == DONE && play_count(".", false) == 0 &&

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,6 +119,11 @@ static inline bool play_holds(struct play *play, const char *path, const char *t
 
     tokenfile_close(&play->hold);
     return same;
+}
+
+/* The same of our own draft, as it would be once we were killed: no longer flocked. */
+static inline bool play_draft_holds(struct play *play, const char *token) {
+    return flock(play->draft.fd, LOCK_UN) == 0 && play_holds(play, play->draft.temporary, token);
 }
 
 /* Runs `child` in a process of its own; what it returned, 99 if it died. */
