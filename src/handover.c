@@ -11,6 +11,7 @@
 
 #include "duration.h"
 #include "json.h"
+#include "text.h"
 
 static const struct {
     const char *name;
@@ -26,6 +27,42 @@ static const struct {
 void handover_init(struct handover *handover) {
     *handover = (struct handover){.form = FORM_TOKEN, .fd = -1};
     handover->draft.fd = handover->draft.directory = -1;
+}
+
+/* What stands for itself, unquoted, to every reader of such a file that we know of: POSIX shells,
+ * zsh, make, docker --env-file, systemd, and the dotenv libraries of node, Python, Ruby and Go.
+ * Between them they give a meaning to blanks, to " # $ & ' ( ) ; < > \ ` | ~, and to some bytes
+ * beyond ASCII; zsh moreover to = at the beginning and behind a colon. Some more is left out (* ? [
+ * ] { } ! ^) that none of them minds today. */
+static bool is_dotenv(const char *value) {
+    return text_is_plain(value, "._-/:@%+,=") && *value != '=' && !strstr(value, ":=");
+}
+
+/* Checks one of the values that are written, or that the reader must know besides: `what`. */
+static enum outcome check_value(enum handover_form form, const char *what, const char *value,
+                                struct trouble *why) {
+    if (form == FORM_DOTENV && !is_dotenv(value))
+        return trouble_say(why, FAILED, EXIT_USAGE,
+                           "%s has characters that not every reader of a dotenv file takes alike: "
+                           "use letters, digits and . _ - / : @ %% + , = (no = at the beginning or "
+                           "behind a colon), or another --format",
+                           what);
+    if (form == FORM_GITHUB && !text_is_utf8(value))
+        return trouble_say(
+            why, FAILED, EXIT_USAGE,
+            "%s is not UTF-8, so the runner would read another one in GITHUB_ENV: use "
+            "UTF-8, or another --format",
+            what);
+    return DONE;
+}
+
+static enum outcome check_values(enum handover_form form, const struct context *ctx,
+                                 struct trouble *why) {
+    enum outcome outcome = check_value(form, "NAME", ctx->name, why);
+
+    if (outcome == DONE)
+        outcome = check_value(form, "the prefix", ctx->prefix, why);
+    return outcome == DONE ? check_value(form, "the token", ctx->token, why) : outcome;
 }
 
 enum outcome handover_choose(struct handover *out, const struct context *ctx, struct trouble *why) {
@@ -45,7 +82,7 @@ enum outcome handover_choose(struct handover *out, const struct context *ctx, st
             return trouble_say(why, FAILED, EXIT_CONFIG,
                                "--format %s needs a named store: set VLOCK_URL or -u", format);
         out->form = forms[i].form;
-        return DONE;
+        return check_values(out->form, ctx, why);
     }
     return trouble_say(why, FAILED, EXIT_USAGE,
                        "unknown format '%s': use shell, json, github or dotenv", format);

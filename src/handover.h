@@ -31,7 +31,8 @@ struct handover {
 /* A handover of nothing yet, which handover_end() can end. */
 void handover_init(struct handover *handover);
 
-/* What --token-file and --format ask for. FAILED/64, FAILED/78. */
+/* What --token-file and --format ask for. FAILED/64, also for a NAME, prefix or token (which are
+ * settled before) that would be read as another one; FAILED/78. */
 enum outcome handover_choose(struct handover *out, const struct context *ctx, struct trouble *why);
 
 /* Before the lock (ctx->token, for ttl_ms or TTL_NONE) is asked for. FAILED/73 if the place cannot

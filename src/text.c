@@ -41,6 +41,17 @@ size_t text_utf8_length(const unsigned char *s) {
     return length;
 }
 
+bool text_is_utf8(const char *s) {
+    const unsigned char *at = (const unsigned char *)s;
+    size_t length = 1;
+
+    while (*at && length > 0) {
+        length = text_utf8_length(at);
+        at += length;
+    }
+    return length > 0;
+}
+
 void text_printable(char *to, size_t size, const char *from) {
     const unsigned char *s = (const unsigned char *)from;
     size_t used = 0;
@@ -72,6 +83,13 @@ bool text_has_control(const char *s) {
             return true;
     }
     return false;
+}
+
+bool text_is_plain(const char *s, const char *others) {
+    while (is_letter((unsigned char)*s) || is_digit((unsigned char)*s) ||
+           (*s && strchr(others, *s)))
+        s++;
+    return !*s;
 }
 
 bool text_percent_encode(char *to, size_t size, const char *from, const char *keep) {

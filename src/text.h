@@ -9,12 +9,18 @@
  * over U+10FFFF are none (the table of RFC 3629, section 4). Never reads past a NUL. */
 size_t text_utf8_length(const unsigned char *s);
 
+/* True if all of `s` is UTF-8. */
+bool text_is_utf8(const char *s);
+
 /* Copies `from` into `to` (at most `size` bytes with the NUL, cut at the end if need be) with
  * every control character, C1 controls and broken UTF-8 included, replaced by '?'. */
 void text_printable(char *to, size_t size, const char *from);
 
 /* True if `s` holds a control character (0x01 to 0x1f, 0x7f). */
 bool text_has_control(const char *s);
+
+/* True if `s` has nothing but letters, digits and bytes of `others`. */
+bool text_is_plain(const char *s, const char *others);
 
 /* Overwrites every occurrence of `secret` in `text` with '*'. Secrets of under 6 bytes are left:
  * they stand in every text. */

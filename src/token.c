@@ -11,7 +11,7 @@
 
 #define VERSION   "vl1:"
 #define HOST_KEEP "._-"
-#define NOTE_KEEP "._-/+=@,"
+#define NOTE_KEEP "._-/+@,"
 
 enum {
     RANDOM_BYTES = 16,

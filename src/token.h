@@ -6,8 +6,10 @@
  *
  * RANDOM 32 lower-case hex digits, START milliseconds since 1970 when it was made, PID decimal,
  * HOST (cut to 64 bytes) and NOTE percent-encoded: letters, digits, '.', '_', '-' stand for
- * themselves, in NOTE '/', '+', '=', '@', ',' too. NOTE may be empty. Printable, no blanks, at
- * most 512 bytes. Only whole-string equality ever decides ownership; the parts are for people. */
+ * themselves, in NOTE '/', '+', '@', ',' too. NOTE may be empty. Printable, no blanks, at
+ * most 512 bytes, and nothing that means something to a shell or in a dotenv file (zsh takes
+ * ':=word' for a command's path). Only whole-string equality ever decides ownership; the parts are
+ * for people. */
 #ifndef VLOCK_TOKEN_H
 #define VLOCK_TOKEN_H
 

@@ -550,7 +550,7 @@ nasty="it's \"a\" \$(touch no) \`touch no\` \\ ; & | * ~ # !x {a,b} =ä"
 
 @test "--format shell gives VLOCK_NAME, VLOCK_TOKEN, VLOCK_FENCE and VLOCK_TTL to eval" {
     for name in "$K" "$nasty" ' blanks ' '-x'; do
-        for shell in sh bash; do
+        for shell in sh bash zsh; do
             export N=$name
             observe "$shell" -c 'eval "$("$VLOCK_BIN" acquire -t 90s --format shell -- "$N")" &&
                 unset -f test; test "$VLOCK_NAME" = "$N" || exit 40
@@ -641,6 +641,78 @@ nasty="it's \"a\" \$(touch no) \`touch no\` \\ ; & | * ~ # !x {a,b} =ä"
     printf '%s\n' "$output" >dot.env
     # shellcheck source=/dev/null
     (. ./dot.env && held_by "$K" "$VLOCK_TOKEN" && [ "$VLOCK_NAME" = "$K" ] && [ -n "$VLOCK_FENCE" ])
+}
+
+# reads_alike VARIABLE VALUE: everything here that reads ./dot.env finds VALUE.
+reads_alike() {
+    local reader got
+    printf 'include dot.env\nexport %s\nall:\n\t@printenv %s\n' "$1" "$1" >dot.mk
+    for reader in sh bash zsh make; do
+        case $reader in
+        make) got=$(make -s -f dot.mk) ;;
+        *) got=$("$reader" -c '. ./dot.env; eval "printf %s \"\$$1\""' - "$1") ;;
+        esac
+        [ "$got" = "$2" ] || { echo "$reader: $1 is '$got', not '$2'"; return 1; }
+    done
+}
+
+@test "--format dotenv writes what everybody reads alike" {
+    for name in "$K" a/b.c_d-e 'A:B@C%D+E,F=G' ':' '%20' '@x' '-x' 'a=' 'x==y' ',' '+' ./.. 0; do
+        gives 0 acquire -t 90s --note ' =~$(touch no)`touch no` ü' --format dotenv -- "$name"
+        printf '%s\n' "$output" >dot.env
+        reads_alike VLOCK_NAME "$name"
+        reads_alike VLOCK_TOKEN "$(value_of "$name")"
+        reads_alike VLOCK_TTL 90s
+        grep -xE 'VLOCK_FENCE=[0-9]+' dot.env
+        [ "$(wc -l <dot.env)" = 4 ]
+    done
+    for note in =ls '~' '=' 'a=b' ' '; do
+        gives 0 acquire -t none --note "$note" --format dotenv "$K-note"
+        printf '%s\n' "$output" >dot.env
+        reads_alike VLOCK_TOKEN "$(value_of "$K-note")"
+        reads_alike VLOCK_TTL none
+        gives 0 release --token "$(value_of "$K-note")" "$K-note"
+    done
+    [ ! -e no ]
+}
+
+@test "--format dotenv refuses what not everybody reads alike, before anything is locked" {
+    for c in ' ' '"' '#' '$' '&' "'" '(' ')' '*' ';' '<' '>' '?' '[' '\\' ']' '^' '`' '{' '|' '}' '~' \
+        '!' ü $'\xc2\xa0' $'\xff' $'\xe2\x80\xa8'; do
+        for name in "$c" "a${c}b" "${c}a" "a$c"; do
+            gives 64 acquire -n --format dotenv -- "$name"
+            says 'NAME has' dotenv
+            [ -z "$output" ]
+        done
+        gives 64 acquire -n --format dotenv --token "a$c" "$K"
+        says 'token has'
+        gives 64 --prefix "a$c" acquire -n --format dotenv "$K"
+        VLOCK_PREFIX=a$c gives 64 acquire -n --format dotenv "$K"
+        says 'prefix has'
+    done
+    for name in =a = 'a:=b'; do gives 64 acquire -n --format dotenv -- "$name"; done
+    is_free "$K"
+    is_free 'a b'
+    gives 0 acquire -n --format json -- 'a$b'
+}
+
+@test "--format github takes every name as it is, if it is UTF-8" {
+    export GITHUB_ENV=$PWD/github.env
+    for name in 'a<<EOF' '<<EOF' 'a=b' '=' ' a ' '$(x)' "'\"" '#' ü '::set-env name=x::y'; do
+        : >github.env
+        gives 0 acquire -t 60s --format github -- "$name"
+        # As the runner does: a line is split at its first '=', unless '<<' comes before that.
+        [ "$(sed -n 1p github.env)" = "VLOCK_NAME=$name" ]
+        [ "$(wc -l <github.env)" = 4 ]
+    done
+    : >github.env
+    for name in $'a\xff' $'\xc3' $'\xed\xa0\x80'; do
+        gives 64 acquire -t 60s --format github -- "$name"
+        says UTF-8
+        gives 64 acquire -t 60s --format github --token "$name" "$K"
+    done
+    [ ! -s github.env ]
+    is_free "$K"
 }
 
 @test "--format github and dotenv need a named store" {

@@ -93,6 +93,13 @@ static void test_the_rest(void) {
 
     check(text_has_control("a\tb") && text_has_control("\x7f") && !text_has_control("a b\xc3\xbc"),
           "control characters are found, and nothing else");
+    check(text_is_utf8("") && text_is_utf8("gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x92") &&
+              !text_is_utf8("a\xff") && !text_is_utf8("\xc3") && !text_is_utf8("\xed\xa0\x80"),
+          "text_is_utf8() is told by every byte");
+    check(text_is_plain("", "") && text_is_plain("azAZ09", "") && text_is_plain("a-b", "_-") &&
+              !text_is_plain("a-b", "_") && !text_is_plain("a b", "_") &&
+              !text_is_plain("\xc3\xbc", "_"),
+          "text_is_plain() knows letters, digits, and what it is told");
     check(text_copy(to, sizeof to, "abcdef", 3) && strcmp(to, "abc") == 0,
           "a copy that fits is whole");
     check(!text_copy(to, sizeof to, "abcdef", 4) && !*to, "a copy that does not fit is empty");
