@@ -41,7 +41,7 @@ static unsigned listed(const struct status *s, unsigned most) {
 /* ---- for people ---- */
 
 __attribute__((format(printf, 2, 3))) static void put_line(FILE *to, const char *format, ...) {
-    char text[2048], safe[2048];
+    char text[2048], safe[4 * sizeof text];
     va_list args;
 
     va_start(args, format);

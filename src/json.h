@@ -4,8 +4,9 @@
 
 #include <stdio.h>
 
-/* Writes `text` as a JSON string. What is no UTF-8 becomes the character of its byte's number, and
- * every control character, DEL and those of C1 included, is escaped. NULL: null. */
+/* Writes `text` as a JSON string of ASCII alone: every other character, and every control
+ * character, is escaped, so that it is the same in any encoding. Each byte that belongs to no UTF-8
+ * becomes U+FFFD. NULL: null. */
 void json_string(FILE *to, const char *text);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "text.h"
 
-enum { LINE_BYTES = 4096, STAMP_BYTES = 32 };
+enum { LINE_BYTES = 4096, STAMP_BYTES = 32 }; /* half of a line is enough for any NAME */
 
 /* The file, or -1 with errno. */
 static int open_log(const char *path) {
@@ -41,20 +41,23 @@ static bool append(const char *path, const char *line, size_t length) {
 }
 
 void keeper_log(const char *path, const char *name, const char *text) {
-    char safe[LINE_BYTES / 2], shown[LINE_BYTES / 4], stamp[STAMP_BYTES], line[LINE_BYTES];
+    char line[LINE_BYTES], stamp[STAMP_BYTES];
+    const char *message;
     time_t now = time(NULL);
     struct tm utc;
-    int length;
+    size_t length;
 
-    text_printable(safe, sizeof safe, text);
-    text_printable(shown, sizeof shown, name);
     if (!gmtime_r(&now, &utc) || strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
         snprintf(stamp, sizeof stamp, "?");
-    length =
-        snprintf(line, sizeof line, "%s vlock[%ld]: %s: %s\n", stamp, (long)getpid(), shown, safe);
-    if (length > 0 && append(path, line, (size_t)length))
+    length = (size_t)snprintf(line, sizeof line, "%s vlock[%ld]: ", stamp, (long)getpid());
+    message = line + length;
+    length += text_printable(line + length, sizeof line - length, name);
+    length += text_printable(line + length, sizeof line - length, ": ");
+    length += text_printable(line + length, sizeof line - 1 - length, text);
+    line[length] = '\n';
+    if (append(path, line, length + 1))
         return;
     openlog("vlock", LOG_PID, LOG_USER);
-    syslog(LOG_WARNING, "%s: %s", shown, safe);
+    syslog(LOG_WARNING, "%.*s", (int)(line + length - message), message);
     closelog();
 }

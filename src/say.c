@@ -2,30 +2,36 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "output.h"
 #include "text.h"
 
-enum { PATIENCE_MS = 1000 };
+enum {
+    PATIENCE_MS = 1000,
+    LINE_BYTES = 4096 /* PIPE_BUF, see output_error(); half of it is enough for any NAME */
+};
 
-/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. */
+/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. All that
+ * stands in it is made harmless here, wherever it came from. */
 static void put(const struct say *say, const char *text, char end, bool needed) {
-    const char *name = say->name;
-    char shown[2 * 512 + 1], whole[sizeof shown + 2048];
-    int length;
+    static const char head[] = "vlock: ";
+    char whole[LINE_BYTES];
+    size_t length = sizeof head - 1;
 
-    text_printable(shown, sizeof shown, name ? name : "");
-    length = snprintf(whole, sizeof whole - 1, "vlock: %s%s%s", shown, name ? ": " : "", text);
-    if (length < 0)
-        return;
-    if ((size_t)length > sizeof whole - 2)
-        length = (int)sizeof whole - 2;
+    memcpy(whole, head, sizeof head);
+    if (say->name) {
+        length += text_printable(whole + length, sizeof whole - 2 - length, say->name);
+        memcpy(whole + length, ": ", 2);
+        length += 2;
+    }
+    length += text_printable(whole + length, sizeof whole - length, text);
     whole[length++] = end;
     if (!say->carry)
-        output_error(whole, (size_t)length, PATIENCE_MS);
-    else if (!say->carry(say->by, whole, (size_t)length, needed))
-        output_error(whole, (size_t)length, 0);
+        output_error(whole, length, PATIENCE_MS);
+    else if (!say->carry(say->by, whole, length, needed))
+        output_error(whole, length, 0);
 }
 
 static void line(const struct say *say, const char *text) {
@@ -34,11 +40,10 @@ static void line(const struct say *say, const char *text) {
 
 __attribute__((format(printf, 2, 0))) static void formatted(const struct say *say,
                                                             const char *format, va_list args) {
-    char text[2048], safe[2048];
+    char text[2048];
 
     vsnprintf(text, sizeof text, format, args);
-    text_printable(safe, sizeof safe, text);
-    line(say, safe);
+    line(say, text);
 }
 
 void say_trouble(const struct say *say, const struct trouble *why) {
@@ -69,12 +74,9 @@ void say_question(const struct say *say, const char *text) {
 
 void say_wire(void *say, const char *text) {
     const struct say *to = say;
-    char safe[1024];
 
-    if (!to->verbose)
-        return;
-    text_printable(safe, sizeof safe, text);
-    put(to, safe, '\n', false);
+    if (to->verbose)
+        put(to, text, '\n', false);
 }
 
 bool say_answer(const char *bytes, size_t length) {

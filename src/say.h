@@ -2,6 +2,8 @@
  *
  *     vlock: NAME: what happened: what to do
  *
+ * Whatever is in it, none of it steers a terminal or hides there: text_printable().
+ *
  * A stderr that nobody reads (a full pipe, a terminal stopped with Ctrl-S) never holds vlock up for
  * long: the line is dropped. While a command depends on its lease nothing may hold vlock up, not
  * even a log file on a disk that hangs: another process writes it then. */

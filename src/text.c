@@ -1,6 +1,9 @@
 #include "text.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Not <ctype.h>: what a letter is must not depend on the user's locale. */
 static bool is_digit(unsigned char c) {
@@ -52,29 +55,80 @@ bool text_is_utf8(const char *s) {
     return length > 0;
 }
 
-void text_printable(char *to, size_t size, const char *from) {
+uint32_t text_code_point(const unsigned char *s, size_t length) {
+    static const unsigned char first_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t point = s[0] & first_bits[length];
+
+    for (size_t i = 1; i < length; i++)
+        point = point << 6 | (s[i] & 0x3f);
+    return point;
+}
+
+/* Whether a character is not shown as one of its own. Beyond ASCII: the C1 controls, the separators
+ * of lines and paragraphs, the controls of annotations and of hieroglyphs, and all that Unicode's
+ * DerivedCoreProperties.txt has as Default_Ignorable_Code_Point. */
+static bool is_hidden(uint32_t point) {
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x0000, 0x001f},   {0x007f, 0x009f},   {0x00ad, 0x00ad},   {0x034f, 0x034f},
+        {0x061c, 0x061c},   {0x115f, 0x1160},   {0x17b4, 0x17b5},   {0x180b, 0x180f},
+        {0x200b, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x206f},   {0x3164, 0x3164},
+        {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},
+        {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+    size_t i = 0;
+
+    while (i < sizeof ranges / sizeof *ranges && point > ranges[i].last)
+        i++;
+    return i < sizeof ranges / sizeof *ranges && point >= ranges[i].first;
+}
+
+size_t text_escape(char *to, size_t size, const char *from, bool utf8) {
     const unsigned char *s = (const unsigned char *)from;
     size_t used = 0;
 
     if (size == 0)
-        return;
+        return 0;
     while (*s) {
         size_t length = text_utf8_length(s);
-        bool c1 = length == 2 && s[0] == 0xc2 && s[1] < 0xa0;
-        bool harmless = length > 0 && !c1 && !is_control(s[0]);
-        size_t width = harmless ? length : 1;
+        bool plain = length == 1 || (length > 1 && utf8);
+        size_t bytes = plain ? length : 1; /* those that go together */
 
-        /* A character that does not fit ends the copy: half of it would be broken UTF-8. */
-        if (width > size - 1 - used)
+        plain = plain && !is_hidden(text_code_point(s, length));
+        if ((plain ? bytes : 4 * bytes) > size - 1 - used)
             break;
-        if (harmless)
-            memcpy(to + used, s, length);
-        else
-            to[used] = '?';
-        used += width;
-        s += length > 0 ? length : 1;
+        for (; bytes > 0; bytes--, s++) {
+            if (plain)
+                to[used++] = (char)*s;
+            else
+                used += (size_t)snprintf(to + used, size - used, "\\x%02x", *s);
+        }
     }
     to[used] = '\0';
+    return used;
+}
+
+/* As the C library would understand it once setlocale(3) was called, which would cost every start a
+ * search for files. */
+static bool locale_is_utf8(void) {
+    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const char *name = NULL, *codeset;
+    size_t length;
+
+    for (size_t i = 0; i < sizeof variables / sizeof *variables && !(name && *name); i++)
+        name = getenv(variables[i]);
+    if (!name)
+        return false;
+    codeset = strchr(name, '.');
+    codeset = codeset ? codeset + 1 : name; /* a Mac's, which ssh passes on: UTF-8 alone */
+    length = strcspn(codeset, "@");
+    return (length == 5 && strncasecmp(codeset, "utf-8", length) == 0) ||
+           (length == 4 && strncasecmp(codeset, "utf8", length) == 0);
+}
+
+size_t text_printable(char *to, size_t size, const char *from) {
+    return text_escape(to, size, from, locale_is_utf8());
 }
 
 bool text_has_control(const char *s) {

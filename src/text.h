@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Length of the UTF-8 sequence at `s`, 0 if it is none: overlong forms, surrogates and what is
  * over U+10FFFF are none (the table of RFC 3629, section 4). Never reads past a NUL. */
@@ -12,9 +13,23 @@ size_t text_utf8_length(const unsigned char *s);
 /* True if all of `s` is UTF-8. */
 bool text_is_utf8(const char *s);
 
-/* Copies `from` into `to` (at most `size` bytes with the NUL, cut at the end if need be) with
- * every control character, C1 controls and broken UTF-8 included, replaced by '?'. */
-void text_printable(char *to, size_t size, const char *from);
+/* The code point of the sequence of `length` bytes at `s`, as text_utf8_length() gave it. */
+uint32_t text_code_point(const unsigned char *s, size_t length);
+
+/* Copies `from` into `to` so that it can be shown: what steers a terminal, is not seen, or makes
+ * what stands beside it look like something else is written byte for byte as \xHH. That is control
+ * characters (C1 included), marks and controls of direction, what is invisible by its nature
+ * (Unicode calls it ignorable), separators of lines and paragraphs, and what is no UTF-8; if the
+ * reader's terminal is not `utf8`, every byte beyond ASCII, which may be a control there.
+ *
+ * A backslash stands for itself, so that what was made harmless before stays as it is: the form is
+ * for people, not to be read back. At most `size` bytes with the NUL; what is over is cut, at the
+ * end of a character or of an escape. Returns the length of what is in `to`. */
+size_t text_escape(char *to, size_t size, const char *from, bool utf8);
+
+/* The same for whoever sees our output, as LC_ALL, LC_CTYPE or LANG says, the first of them that is
+ * set and not empty. */
+size_t text_printable(char *to, size_t size, const char *from);
 
 /* True if `s` holds a control character (0x01 to 0x1f, 0x7f). */
 bool text_has_control(const char *s);

@@ -175,9 +175,9 @@ void token_shorten(char text[TOKEN_SHORT_BYTES], const char *token) {
     size_t shown = ours                     ? strlen(VERSION) + SHOWN_DIGITS
                    : quarter < SHOWN_DIGITS ? quarter
                                             : SHOWN_DIGITS;
-    char start[TOKEN_SHORT_BYTES], printable[TOKEN_SHORT_BYTES - 3];
 
-    text_copy(start, sizeof start, token, shown);
-    text_printable(printable, sizeof printable, start);
-    snprintf(text, TOKEN_SHORT_BYTES, "%s...", printable);
+    /* Not in the middle of a UTF-8 character. */
+    while (shown > 0 && ((unsigned char)token[shown] & 0xc0) == 0x80)
+        shown--;
+    snprintf(text, TOKEN_SHORT_BYTES, "%.*s...", (int)shown, token);
 }

@@ -42,7 +42,7 @@ bool token_read(const char *token, struct token_holder *out);
 
 /* A few leading characters of a token and "...": enough to tell two apart for a person, never
  * enough to present it. A vlock token shows 8 digits of RANDOM; a foreign one 8 bytes, but at
- * most a quarter of it. What is not printable shows as '?'. */
+ * most a quarter of it, as they are: whoever prints them makes them harmless. */
 void token_shorten(char text[TOKEN_SHORT_BYTES], const char *token);
 
 #endif

@@ -212,8 +212,7 @@ bool tree_kill(struct tree *tree, int64_t deadline_ms) {
 }
 
 static size_t add_text(char *out, size_t bytes, size_t used, const char *text) {
-    text_printable(out + used, bytes - used, text);
-    return used + strlen(out + used);
+    return used + text_printable(out + used, bytes - used, text);
 }
 
 static size_t add_number(char *out, size_t bytes, size_t used, unsigned number) {

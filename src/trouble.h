@@ -25,7 +25,7 @@ struct trouble {
     char text[1024];         /* "what happened: what to do", no NAME, no full stop */
 };
 
-/* Writes the sentence (truncated to fit, never with control characters) and the exit status
+/* Writes the sentence (truncated to fit, made harmless by text_printable()) and the exit status
  * into `why`, which may be NULL, and returns `outcome`, so that the caller can return it. */
 enum outcome trouble_say(struct trouble *why, enum outcome outcome, enum exit_status status,
                          const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -119,7 +119,7 @@ forged() {
     set_key "$K-forged" "$(forged)"
     gives 0 status "$K-forged"
     harmless
-    grep -q 'evil?\[31m?' <<<"$output"
+    grep -qF 'evil\x1b[31m\xff' <<<"$output"
     gives 0 status --json "$K-forged"
     harmless
     [ "$(json '.holder.note | explode | tojson')" = '[27,91,50,74,155,34,10]' ]

@@ -679,7 +679,7 @@ reads_alike() {
 @test "--format dotenv refuses what not everybody reads alike, before anything is locked" {
     for c in ' ' '"' '#' '$' '&' "'" '(' ')' '*' ';' '<' '>' '?' '[' '\\' ']' '^' '`' '{' '|' '}' '~' \
         '!' ü $'\xc2\xa0' $'\xff' $'\xe2\x80\xa8'; do
-        for name in "$c" "a${c}b" "${c}a" "a$c"; do
+        for name in "$c" "a${c}b"; do
             gives 64 acquire -n --format dotenv -- "$name"
             says 'NAME has' dotenv
             [ -z "$output" ]

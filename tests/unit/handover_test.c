@@ -105,10 +105,14 @@ static void test_no_room(void) {
 static void test_json(void) {
     struct trouble why;
 
-    check(give(FORM_JSON, "gr\xc3\xbc\xc3\x9f \"\\\t\xff\xed\xa0\x80", &why) == DONE &&
-              strstr(said, "{\"name\":\"gr\xc3\xbc\xc3\x9f \\\"\\\\\\u0009\\u00ff"
-                           "\\u00ed\\u00a0\\u0080\",") == said,
-          "JSON is UTF-8, whatever the name");
+    check(give(FORM_JSON, "gr\xc3\xbc\xc3\x9f \"\\\t\x7f\xff\xed\xa0\x80", &why) == DONE &&
+              strstr(said, "{\"name\":\"gr\\u00fc\\u00df \\\"\\\\\\u0009\\u007f\\ufffd"
+                           "\\ufffd\\ufffd\\ufffd\",") == said,
+          "JSON is ASCII, whatever the name");
+    check(give(FORM_JSON, "\xe2\x80\xae\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", &why) ==
+                  DONE &&
+              strstr(said, "{\"name\":\"\\u202e\\uffff\\ud800\\udc00\\udbff\\udfff\",") == said,
+          "with pairs of surrogates for what is beyond U+FFFF");
 }
 
 int main(void) {
