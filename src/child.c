@@ -9,6 +9,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { NO_CORE = 1 };
+
+/* With a soft limit of 1 a core is neither written nor sent to the program that core_pattern names;
+ * 0 would not prevent the latter (do_coredump() in the kernel's fs/coredump.c). Not
+ * PR_SET_DUMPABLE: a user's vlocks must be able to read each other's /proc/PID/exe. */
+static void forbid_core(struct rlimit *found) {
+    struct rlimit none = {.rlim_cur = NO_CORE};
+    bool can = getrlimit(RLIMIT_CORE, found) == 0 && found->rlim_max >= NO_CORE;
+
+    none.rlim_max = found->rlim_max;
+    if (!can || setrlimit(RLIMIT_CORE, &none) != 0)
+        found->rlim_cur = NO_CORE; /* there is nothing to restore */
+}
+
+static void allow_core(const struct rlimit *found) {
+    if (found->rlim_cur != NO_CORE)
+        setrlimit(RLIMIT_CORE, found);
+}
+
 void child_found_free(struct child_found *found) {
     title_free(&found->title);
 }
@@ -17,6 +36,7 @@ void child_found_take(struct child_found *found, char **argv) {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, normal = {.sa_handler = SIG_DFL};
 
     *found = (struct child_found){0};
+    forbid_core(&found->core);
     title_take(&found->title, argv);
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
@@ -33,6 +53,7 @@ void child_found_restore(const struct child_found *found, const sigset_t *mask) 
     sigaction(SIGXFSZ, &found->xfsz, NULL);
     sigaction(SIGCHLD, &found->chld, NULL);
     sigprocmask(SIG_SETMASK, mask, NULL);
+    allow_core(&found->core); /* last: a signal that was pending has ended us by now */
 }
 
 /* Executes the file at `path`; as a shell script if it is executable but in no format that the

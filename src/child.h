@@ -1,8 +1,8 @@
 /* child.h - starting the command, telling it signals, and learning how it ended.
  *
- * The command starts as if there were no vlock: the signal mask, the ignored signals and the
- * closed descriptors that vlock found are given back to it. child_found_take() notes them and
- * changes what vlock itself needs otherwise; it must come first in main().
+ * The command starts as if there were no vlock: the signal mask, the ignored signals, the closed
+ * descriptors and the limit of core files that vlock found are given back to it. child_found_take()
+ * notes them and changes what vlock itself needs otherwise; it must come first in main().
  *
  * child does not know what a lock is. */
 #ifndef VLOCK_CHILD_H
@@ -10,6 +10,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "title.h"
@@ -19,6 +20,7 @@
 struct child_found {
     struct sigaction pipe, chld, xfsz;
     bool closed[3];     /* standard descriptors that were closed */
+    struct rlimit core; /* what the kernel may write of a process that crashes */
     struct title title; /* with the arguments in their order: parsing reorders argv */
 };
 
@@ -32,6 +34,8 @@ struct child {
 /* Fills closed standard descriptors with /dev/null, so that no socket becomes somebody's stdout
  * (they are closed again in the command); ignores SIGPIPE and SIGXFSZ, so that a lost reader and
  * a full file are errors that can be handled; lets SIGCHLD arrive even if our parent ignored it.
+ * Has the kernel write no core file of this process or of those that it forks: the password and the
+ * token would be in it.
  * argv points to copies of its words from then on (title.h); found->title.argv is NULL if there is
  * no memory. */
 void child_found_take(struct child_found *found, char **argv);
