@@ -1,4 +1,4 @@
-/* openssl.h - the functions of OpenSSL that tls.c uses, found with dlsym() at run time.
+/* openssl.h - the functions of OpenSSL that tls*.c use, found with dlsym() at run time.
  *
  * One list: the struct of pointers and the table of names both come from it. */
 #ifndef VLOCK_OPENSSL_H
@@ -41,6 +41,7 @@
     X(X509_get_default_cert_file)         \
     X(X509_get_default_cert_file_env)     \
     X(ERR_clear_error)                    \
+    X(ERR_peek_error)                     \
     X(ERR_peek_last_error)                \
     X(ERR_reason_error_string)
 

@@ -1,19 +1,18 @@
+/* tls.c - one connection. */
 #include "tls.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "openssl.h"
 #include "text.h"
+#include "tls_part.h"
 
 struct tls {
-    struct openssl ssl;
-    SSL_CTX *context;
+    const struct openssl *ssl;
     SSL *session;
     const struct address *address;
     const char *server; /* the name that is asked for and verified */
@@ -21,103 +20,10 @@ struct tls {
     unsigned long error; /* of the last call that failed */
 };
 
-/* A key with a passphrase is refused: OpenSSL would ask for it on the terminal. */
-static int no_passphrase(char *text, int size, int writing, void *arg) {
-    (void)text;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
 static const char *reason(const struct tls *tls) {
-    const char *text = tls->error ? tls->ssl.ERR_reason_error_string(tls->error) : NULL;
+    const char *text = tls->error ? tls->ssl->ERR_reason_error_string(tls->error) : NULL;
 
     return text ? text : "no reason given";
-}
-
-static enum outcome bad_file(struct tls *tls, const char *what, const char *path,
-                             struct trouble *why) {
-    tls->error = tls->ssl.ERR_peek_last_error();
-    return trouble_say(why, FAILED, EXIT_CONFIG, "cannot use the %s '%s': %s", what, path,
-                       reason(tls));
-}
-
-/* True if the directory holds certificates under their hashes, as c_rehash makes it. */
-static bool hashed_directory(const char *path) {
-    DIR *directory = opendir(path);
-    struct dirent *entry;
-    bool found = false;
-
-    while (directory && !found && (entry = readdir(directory)))
-        found = strlen(entry->d_name) == 10 && strspn(entry->d_name, "0123456789abcdef") == 8 &&
-                entry->d_name[8] == '.';
-    if (directory)
-        closedir(directory);
-    return found;
-}
-
-/* The system's CAs, where its OpenSSL looks for them. By hash if possible: one small file is
- * read instead of a bundle of hundreds of certificates (15 ms). */
-static enum outcome trust_system(struct tls *tls, struct trouble *why) {
-    const struct openssl *o = &tls->ssl;
-    const char *directory = getenv(o->X509_get_default_cert_dir_env());
-    const char *file = getenv(o->X509_get_default_cert_file_env());
-
-    if (!directory)
-        directory = o->X509_get_default_cert_dir();
-    if (!file && !hashed_directory(directory))
-        file = o->X509_get_default_cert_file();
-    if (o->SSL_CTX_load_verify_locations(tls->context, file, directory) != 1)
-        return bad_file(tls, "system's CA store", file ? file : directory, why);
-    return DONE;
-}
-
-static enum outcome trust(struct tls *tls, const struct access *access, struct trouble *why) {
-    const struct openssl *o = &tls->ssl;
-
-    o->SSL_CTX_set_verify(tls->context, access->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    if (access->insecure)
-        return DONE;
-    if (!access->cacert)
-        return trust_system(tls, why);
-    if (o->SSL_CTX_load_verify_locations(tls->context, access->cacert, NULL) != 1)
-        return bad_file(tls, "CA certificate", access->cacert, why);
-    return DONE;
-}
-
-static enum outcome present_certificate(struct tls *tls, const struct access *access,
-                                        struct trouble *why) {
-    const struct openssl *o = &tls->ssl;
-    const char *key = access->key ? access->key : access->cert;
-
-    if (!access->cert && !access->key)
-        return DONE;
-    if (!access->cert)
-        return trouble_say(why, FAILED, EXIT_CONFIG, "--key without --cert: name both");
-    if (o->SSL_CTX_use_certificate_chain_file(tls->context, access->cert) != 1)
-        return bad_file(tls, "certificate", access->cert, why);
-    if (o->SSL_CTX_use_PrivateKey_file(tls->context, key, SSL_FILETYPE_PEM) != 1)
-        return bad_file(tls, "key", key, why);
-    if (o->SSL_CTX_check_private_key(tls->context) != 1)
-        return bad_file(tls, "key", key, why);
-    return DONE;
-}
-
-static enum outcome make_context(struct tls *tls, const struct access *access,
-                                 struct trouble *why) {
-    const struct openssl *o = &tls->ssl;
-    enum outcome outcome;
-
-    tls->context = o->SSL_CTX_new(o->TLS_client_method());
-    if (!tls->context)
-        return trouble_say(why, FAILED, EXIT_SYSTEM, "cannot start TLS: out of memory");
-    o->SSL_CTX_ctrl(tls->context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
-    o->SSL_CTX_ctrl(tls->context, SSL_CTRL_MODE,
-                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NULL);
-    o->SSL_CTX_set_default_passwd_cb(tls->context, no_passphrase);
-    outcome = trust(tls, access, why);
-    return outcome == DONE ? present_certificate(tls, access, why) : outcome;
 }
 
 static bool is_literal(const char *host) {
@@ -129,7 +35,7 @@ static bool is_literal(const char *host) {
 /* The name goes out as SNI and is what the certificate must be for; an address can only be
  * verified (RFC 6066 keeps literals out of SNI). */
 static bool name_server(struct tls *tls) {
-    const struct openssl *o = &tls->ssl;
+    const struct openssl *o = tls->ssl;
     char name[256];
 
     if (is_literal(tls->server))
@@ -140,24 +46,18 @@ static bool name_server(struct tls *tls) {
            o->SSL_set1_host(tls->session, name) == 1;
 }
 
-enum outcome tls_open(int fd, const struct address *address, const struct access *access,
+enum outcome tls_open(int fd, const struct address *address, const struct tls_context *context,
                       struct tls **out, struct trouble *why) {
     struct tls *tls = calloc(1, sizeof *tls);
     enum outcome outcome;
 
     if (!tls)
         return trouble_say(why, FAILED, EXIT_SYSTEM, "out of memory");
+    tls->ssl = &context->ssl;
     tls->address = address;
-    tls->server = access->sni ? access->sni : address->host;
-    outcome = openssl_load(&tls->ssl, why);
-    if (outcome == DONE)
-        outcome = make_context(tls, access, why);
-    if (outcome != DONE) {
-        tls_close(tls);
-        return outcome;
-    }
-    tls->session = tls->ssl.SSL_new(tls->context);
-    if (!tls->session || !name_server(tls) || tls->ssl.SSL_set_fd(tls->session, fd) != 1) {
+    tls->server = context->access->sni ? context->access->sni : address->host;
+    tls->session = tls->ssl->SSL_new(context->loaded);
+    if (!tls->session || !name_server(tls) || tls->ssl->SSL_set_fd(tls->session, fd) != 1) {
         outcome = trouble_say(why, FAILED, EXIT_CONFIG, "cannot ask '%s' for TLS: no such name",
                               tls->server);
         tls_close(tls);
@@ -171,7 +71,7 @@ enum outcome tls_open(int fd, const struct address *address, const struct access
 static ssize_t not_now(struct tls *tls, int result) {
     int error = errno;
 
-    switch (tls->ssl.SSL_get_error(tls->session, result)) {
+    switch (tls->ssl->SSL_get_error(tls->session, result)) {
     case SSL_ERROR_WANT_READ:
         tls->events = POLLIN;
         errno = EAGAIN;
@@ -186,7 +86,7 @@ static ssize_t not_now(struct tls *tls, int result) {
         errno = error ? error : ECONNRESET;
         return -1;
     default:
-        tls->error = tls->ssl.ERR_peek_last_error();
+        tls->error = tls->ssl->ERR_peek_last_error();
 #ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING
         /* The peer closed without TLS' own goodbye: a broken connection like any other. */
         if (ERR_GET_REASON(tls->error) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
@@ -200,14 +100,14 @@ static ssize_t not_now(struct tls *tls, int result) {
 }
 
 enum outcome tls_complain(const struct tls *tls, struct trouble *why) {
-    long verified = tls->ssl.SSL_get_verify_result(tls->session);
+    long verified = tls->ssl->SSL_get_verify_result(tls->session);
     int why_code = ERR_GET_REASON(tls->error);
 
     if (why_code == SSL_R_CERTIFICATE_VERIFY_FAILED)
         return trouble_say(why, FAILED, EXIT_REFUSED,
                            "cannot verify %s as '%s': %s: name its CA with --cacert",
                            tls->address->shown, tls->server,
-                           tls->ssl.X509_verify_cert_error_string(verified));
+                           tls->ssl->X509_verify_cert_error_string(verified));
     if (why_code == SSL_R_WRONG_VERSION_NUMBER || why_code == SSL_R_PACKET_LENGTH_TOO_LONG)
         return trouble_say(why, FAILED, EXIT_PROTOCOL,
                            "%s does not speak TLS: use valkey:// for a plain connection",
@@ -219,9 +119,9 @@ enum outcome tls_complain(const struct tls *tls, struct trouble *why) {
 enum outcome tls_handshake(struct tls *tls, struct trouble *why) {
     int result;
 
-    tls->ssl.ERR_clear_error();
+    tls->ssl->ERR_clear_error();
     errno = 0;
-    result = tls->ssl.SSL_connect(tls->session);
+    result = tls->ssl->SSL_connect(tls->session);
     if (result == 1)
         return DONE;
     if (not_now(tls, result) < 0 && errno == EAGAIN)
@@ -236,18 +136,18 @@ enum outcome tls_handshake(struct tls *tls, struct trouble *why) {
 ssize_t tls_read(struct tls *tls, void *bytes, size_t size) {
     int result;
 
-    tls->ssl.ERR_clear_error();
+    tls->ssl->ERR_clear_error();
     errno = 0;
-    result = tls->ssl.SSL_read(tls->session, bytes, size > 65536 ? 65536 : (int)size);
+    result = tls->ssl->SSL_read(tls->session, bytes, size > 65536 ? 65536 : (int)size);
     return result > 0 ? result : not_now(tls, result);
 }
 
 ssize_t tls_write(struct tls *tls, const void *bytes, size_t size) {
     int result;
 
-    tls->ssl.ERR_clear_error();
+    tls->ssl->ERR_clear_error();
     errno = 0;
-    result = tls->ssl.SSL_write(tls->session, bytes, size > 65536 ? 65536 : (int)size);
+    result = tls->ssl->SSL_write(tls->session, bytes, size > 65536 ? 65536 : (int)size);
     return result > 0 ? result : not_now(tls, result);
 }
 
@@ -256,16 +156,13 @@ short tls_events(const struct tls *tls) {
 }
 
 int tls_has_bytes(const struct tls *tls) {
-    return tls->ssl.SSL_pending(tls->session) > 0;
+    return tls->ssl->SSL_pending(tls->session) > 0;
 }
 
 void tls_close(struct tls *tls) {
     if (!tls)
         return;
     if (tls->session)
-        tls->ssl.SSL_free(tls->session);
-    if (tls->context)
-        tls->ssl.SSL_CTX_free(tls->context);
-    /* The library stays loaded: it has registered its own cleaning up at exit. */
+        tls->ssl->SSL_free(tls->session);
     free(tls);
 }

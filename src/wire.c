@@ -23,11 +23,18 @@ struct wire *wire_new(const struct address *address, const struct access *access
     return wire;
 }
 
+static void forget_context(struct wire *wire) {
+    tls_context_free(wire->context);
+    wire->context = NULL;
+}
+
 void wire_drop(struct wire *wire) {
     if (wire->state != CLOSED)
         access_note(wire->access, "disconnect from %s", wire->address->shown);
     dial_end(&wire->dial);
     tls_close(wire->tls);
+    if (wire->state == READING) /* it is of no use half read */
+        forget_context(wire);
     if (wire->fd >= 0)
         close(wire->fd);
     replies_end(&wire->replies);
@@ -44,6 +51,7 @@ void wire_free(struct wire *wire) {
     if (!wire)
         return;
     wire_drop(wire);
+    forget_context(wire);
     outbox_free(&wire->out);
     free(wire);
 }
@@ -250,6 +258,11 @@ static enum outcome too_late(struct wire *wire, struct trouble *why) {
     const char *shown = wire->address->shown;
     bool securing = wire->state == SECURING;
 
+    if (wire->state == READING) {
+        enum outcome outcome = tls_context_late(wire->context, why);
+        wire_drop(wire);
+        return outcome;
+    }
     if (wire->state != OPEN || !wire->asked) {
         wire_drop(wire);
         if (securing)

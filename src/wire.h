@@ -31,7 +31,7 @@ struct wire *wire_new(const struct address *address, const struct access *access
                       struct loop *loop);
 
 /* Queues one command, connecting first if need be. Nothing is waited for. FAILED/69 if the
- * connection is refused at once, FAILED/71 without memory. */
+ * connection is refused at once, FAILED/71 without memory, FAILED/78 if a TLS file is no good. */
 enum outcome wire_send(struct wire *wire, unsigned argc, const char **argv, const size_t *lengths,
                        struct trouble *why);
 

@@ -9,28 +9,54 @@ int64_t wire_link_limit(const struct wire *wire) {
     return clock_after(clock_now_ms(), wire->reply_ms);
 }
 
-static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
-    enum outcome outcome = DONE;
+/* The files may have changed since they were read for an earlier connection. */
+static enum outcome secure(struct wire *wire, struct trouble *why) {
+    wire->state = SECURING;
+    if (wire->context_of != wire->number)
+        tls_context_reload(wire->context);
+    wire->context_of = wire->number;
+    return tls_open(wire->fd, wire->address, wire->context, &wire->tls, why);
+}
 
+static enum outcome connected(struct wire *wire, int fd, struct trouble *why) {
     dial_end(&wire->dial);
     wire->fd = fd;
-    wire->state = wire->address->tls ? SECURING : OPEN;
     if (wire->address->tls)
-        outcome = tls_open(fd, wire->address, wire->access, &wire->tls, why);
-    if (wire->state == OPEN)
-        wire->limit_ms = wire_link_limit(wire);
-    return outcome;
+        return secure(wire, why);
+    wire->state = OPEN;
+    wire->limit_ms = wire_link_limit(wire);
+    return DONE;
+}
+
+static enum outcome dial(struct wire *wire, struct trouble *why) {
+    enum outcome outcome;
+    int fd;
+
+    wire->state = DIALING;
+    outcome = dial_start(&wire->dial, wire->address, &fd, why);
+    return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
+}
+
+/* For the first connection. The server is not dialed before they are loaded. */
+static enum outcome read_files(struct wire *wire, struct trouble *why) {
+    enum outcome outcome = tls_context_step(wire->context, why);
+
+    if (outcome == STOPPED)
+        return DONE; /* not yet */
+    wire->context_of = wire->number;
+    return outcome == DONE ? dial(wire, why) : outcome;
 }
 
 enum outcome wire_link_start(struct wire *wire, struct trouble *why) {
     enum outcome outcome;
-    int fd;
 
     access_note(wire->access, "connect to %s", wire->address->shown);
-    wire->state = DIALING;
     wire->limit_ms = clock_after(clock_now_ms(), wire->access->connect_timeout_ms);
-    outcome = dial_start(&wire->dial, wire->address, &fd, why);
-    return outcome == DONE && fd >= 0 ? connected(wire, fd, why) : outcome;
+    if (!wire->address->tls || wire->context)
+        return dial(wire, why);
+    wire->state = READING;
+    outcome = tls_context_open(wire->access, &wire->context, why);
+    return outcome == DONE ? read_files(wire, why) : outcome;
 }
 
 /* The connection is gone: whatever was asked on it may have been carried out. */
@@ -112,7 +138,9 @@ enum outcome wire_link_step(struct wire *wire, bool readable, struct trouble *wh
     enum outcome outcome = DONE;
     int fd = -1;
 
-    if (wire->state == DIALING) {
+    if (wire->state == READING) {
+        outcome = read_files(wire, why);
+    } else if (wire->state == DIALING) {
         outcome = dial_step(&wire->dial, &fd, why);
         if (outcome == DONE && fd >= 0)
             outcome = connected(wire, fd, why);
@@ -144,7 +172,9 @@ enum wake wire_link_sleep(struct wire *wire, int64_t until_ms, bool *readable) {
     *readable = true;
     if (wire->tls && wire->state == OPEN && tls_has_bytes(wire->tls))
         return WAKE_READY; /* decrypted already: poll() would not tell */
-    if (wire->state == DIALING)
+    if (wire->state == READING)
+        watched = tls_context_watch(wire->context, &count);
+    else if (wire->state == DIALING)
         watched = dial_watch(&wire->dial, &count, &wake_ms);
     else if (wire->state == SECURING)
         own.events = tls_events(wire->tls);

@@ -10,7 +10,7 @@
 #include "tls.h"
 #include "wire.h"
 
-enum wire_state { CLOSED, DIALING, SECURING, OPEN };
+enum wire_state { CLOSED, READING, DIALING, SECURING, OPEN };
 
 struct wire {
     const struct address *address;
@@ -19,6 +19,8 @@ struct wire {
     enum wire_state state;
     struct dial dial;
     int fd;
+    struct tls_context *context; /* with TLS: kept from one connection to the next */
+    unsigned context_of;         /* the connection (its number) that it was last read for */
     struct tls *tls;
     struct replies replies;
     struct outbox out;

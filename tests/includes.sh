@@ -23,7 +23,7 @@ wire wire_* lockfile queue doorbell floor
 record draft
 localdir filewatch hostclock
 localfs
-dial tls greeting replies outbox expected
+dial tls tls_* greeting replies outbox expected
 refusal
 openssl
 duration
