@@ -26,6 +26,7 @@
     X(SSL_free)                           \
     X(SSL_ctrl)                           \
     X(SSL_set_fd)                         \
+    X(SSL_set_hostflags)                  \
     X(SSL_set1_host)                      \
     X(SSL_get0_param)                     \
     X(SSL_connect)                        \

@@ -33,13 +33,15 @@ static bool is_literal(const char *host) {
 }
 
 /* The name goes out as SNI and is what the certificate must be for; an address can only be
- * verified (RFC 6066 keeps literals out of SNI). */
+ * verified (RFC 6066 keeps literals out of SNI). Names and addresses that a certificate is for
+ * stand in its subjectAltName: a name that is only the subject's CN is none (RFC 9525). */
 static bool name_server(struct tls *tls) {
     const struct openssl *o = tls->ssl;
     char name[256];
 
     if (is_literal(tls->server))
         return o->X509_VERIFY_PARAM_set1_ip_asc(o->SSL_get0_param(tls->session), tls->server) == 1;
+    o->SSL_set_hostflags(tls->session, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return text_copy(name, sizeof name, tls->server, strlen(tls->server)) &&
            o->SSL_ctrl(tls->session, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
                        name) == 1 &&
@@ -99,15 +101,28 @@ static ssize_t not_now(struct tls *tls, int result) {
     }
 }
 
+/* What to do about a certificate that could not be verified. */
+static const char *advice(long verified) {
+    switch (verified) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return "its certificate needs that as subjectAltName, or say with --sni which one it has";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "renew its certificate, or set the clock";
+    default:
+        return "name its CA with --cacert";
+    }
+}
+
 enum outcome tls_complain(const struct tls *tls, struct trouble *why) {
     long verified = tls->ssl->SSL_get_verify_result(tls->session);
     int why_code = ERR_GET_REASON(tls->error);
 
     if (why_code == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        return trouble_say(why, FAILED, EXIT_REFUSED,
-                           "cannot verify %s as '%s': %s: name its CA with --cacert",
+        return trouble_say(why, FAILED, EXIT_REFUSED, "cannot verify %s as '%s': %s: %s",
                            tls->address->shown, tls->server,
-                           tls->ssl->X509_verify_cert_error_string(verified));
+                           tls->ssl->X509_verify_cert_error_string(verified), advice(verified));
     if (why_code == SSL_R_WRONG_VERSION_NUMBER || why_code == SSL_R_PACKET_LENGTH_TOO_LONG)
         return trouble_say(why, FAILED, EXIT_PROTOCOL,
                            "%s does not speak TLS: use valkey:// for a plain connection",

@@ -216,3 +216,58 @@ complained_again() { [ "$(complaints)" -gt "$1" ]; }
     not has err 'using what was read before'
     done_well
 }
+
+# --- which certificate is good ---------------------------------------------------------------
+
+# shown_certificate SUBJECT [NAMES]: a server with a certificate of the CA for this, where NAMES is as
+# in subjectAltName=NAMES; without NAMES there is no subjectAltName. It ends in $DAYS.
+shown_certificate() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout shown.key -out shown.csr \
+        -subj "/CN=$1"
+    openssl x509 -req -in shown.csr -CA "$CERTS/ca.crt" -CAkey "$CERTS/ca.key" -CAcreateserial \
+        -days "${DAYS-2}" -out shown.crt -extfile <(echo "${2:+subjectAltName=$2}")
+    start_server valkey --tls
+    cli config set tls-cert-file "$PWD/shown.crt" tls-key-file "$PWD/shown.key"
+}
+
+# no_match AS ARG...: the certificate is not for AS, and nothing was taken
+no_match() {
+    local as=$1
+    shift
+    gives 77 "$@" acquire -n -t 60s "$K"
+    says "cannot verify" "as '$as'" 'mismatch' subjectAltName
+    is_free "$K"
+}
+
+@test "a certificate whose subject is the host, and that names none otherwise, is no match: 77" {
+    shown_certificate localhost
+    no_match localhost -u "valkeys://localhost:$TLS_PORT"
+    no_match localhost -u "valkeys://127.0.0.1:$TLS_PORT" --sni localhost
+    gives 1 --insecure -u "valkeys://localhost:$TLS_PORT" locked "$K"
+    shown_certificate localhost IP:127.0.0.1,email:localhost
+    no_match localhost -u "valkeys://localhost:$TLS_PORT"
+    gives 1 -u "valkeys://127.0.0.1:$TLS_PORT" locked "$K"
+    gives 1 -u "valkeys://localhost:$TLS_PORT" --sni 127.0.0.1 locked "$K"
+}
+
+@test "an address is matched by an address alone, neither by the subject nor by a name" {
+    shown_certificate 127.0.0.1 DNS:127.0.0.1,IP:127.0.0.2
+    no_match 127.0.0.1 -u "valkeys://127.0.0.1:$TLS_PORT"
+    no_match 127.0.0.1 -u "valkeys://localhost:$TLS_PORT" --sni 127.0.0.1
+    no_match ::1 -u "valkeys://127.0.0.1:$TLS_PORT" --sni ::1
+    gives 1 -u "valkeys://127.0.0.1:$TLS_PORT" --sni 127.0.0.2 locked "$K"
+    shown_certificate 127.0.0.1
+    no_match 127.0.0.1 -u "valkeys://127.0.0.1:$TLS_PORT"
+}
+
+@test "an empty name is none to verify: 78" {
+    gives 78 --sni '' locked "$K"
+    says 'no such name'
+}
+
+@test "a certificate that has expired is 77, and is not blamed on the CA" {
+    DAYS=-1 shown_certificate localhost DNS:localhost
+    gives 77 -u "valkeys://localhost:$TLS_PORT" locked "$K"
+    says 'expired' 'renew its certificate'
+    hides '--cacert'
+}
