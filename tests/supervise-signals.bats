@@ -185,27 +185,36 @@ PY
     is_free "$K"
 }
 
-# FRONT is held up on its way to the SIGTSTP, which the terminal sends to the whole group.
+# FRONT is held up on its way to the SIGTSTP, which the terminal sends to the whole group. Where the
+# tracer has not yet got hold of its sleep when that comes, it is stopped at once: then once more.
 @test "a waiter that is being stopped when its turn comes starts nothing before it goes on" {
     strace -o /dev/null true || skip 'nothing can be traced here'
-    take -t 10m "$K"
-    in_a_group "$VLOCK_BIN" run -t 10m "$K" -- sh -c ': >there; exit 5'
-    until_true 30 wait_for_it "$K" 1
-    # a call to poll() that a tracer finds under way is another one after that
-    strace -o calls -e inject=poll,restart_syscall:delay_exit=50000 -p "$(<vlock.pid)" \
-        2>/dev/null 3>&- &
-    tracer=$!
-    until_true 30 is_traced "$(<vlock.pid)"
-    kill -TSTP -- "-$(<vlock.pid)"
-    gives 0 release --token "$TOKEN" "$K"
-    until_true 30 has calls DELAYED
-    gives 0 run -w 60s "$K" -- true
-    [ ! -e there ]
-    kill "$tracer"
-    kill -CONT -- "-$(<vlock.pid)"
-    ends 5 "$FRONT"
-    is_free "$K"
+    for n in {1..10}; do
+        rm -f there calls vlock.pid
+        take -t 10m "$K"
+        in_a_group "$VLOCK_BIN" run -t 10m "$K" -- sh -c ': >there; exit 5'
+        until_true 30 wait_for_it "$K" 1
+        # a call to poll() that a tracer finds under way is another one after that
+        strace -o calls -e inject=poll,restart_syscall:delay_exit=50000 -p "$(<vlock.pid)" \
+            2>/dev/null 3>&- &
+        tracer=$!
+        until_true 30 is_traced "$(<vlock.pid)"
+        kill -TSTP -- "-$(<vlock.pid)"
+        gives 0 release --token "$TOKEN" "$K"
+        until_true 30 held_up_or_stopped
+        gives 0 run -w 60s "$K" -- true
+        [ ! -e there ]
+        held_up=no
+        ! has calls DELAYED || held_up=yes
+        kill "$tracer"
+        kill -CONT -- "-$(<vlock.pid)"
+        ends 5 "$FRONT"
+        is_free "$K"
+        [ $held_up = no ] || return 0
+    done
+    return 1 # none of them
 }
+held_up_or_stopped() { has calls DELAYED || state_is "$(<vlock.pid)" Tt; }
 
 @test "a waiter's guard rests while it is stopped, and leaves the queue when it is killed" {
     take -t 10m "$K"
