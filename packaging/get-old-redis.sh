@@ -9,8 +9,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 into=${1:-$here/../build/old-redis}
 
 [ ! -x "$into/redis-server" ] || exit 0
-have apt-get && [ "$(. /etc/os-release && say "$ID")" = debian ] ||
-    die "Redis 6.0 is fetched on Debian only"
+have apt-get || die "there is no apt-get here to fetch Redis 6.0 with"
+[ "$(. /etc/os-release && say "$ID")" = debian ] || die "Redis 6.0 is fetched on Debian only"
 private_apt deb bullseye main
 mkdir -p "$(dirname "$into")" "$scratch/debs"
 chown _apt "$scratch/debs" 2>/dev/null || :  # apt downloads as _apt, when root runs it

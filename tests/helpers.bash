@@ -192,7 +192,10 @@ plight() {
 
 # ends STATUS PID: the background command ends by itself, with STATUS.
 ends() {
-    until_true 30 is_over "$2" || { plight "$2" && kill -KILL "$2" || true; }
+    if ! until_true 30 is_over "$2"; then
+        plight "$2"
+        kill -KILL "$2" || true # it may have ended meanwhile
+    fi
     status=0
     wait "$2" || status=$?
     [ "$status" -eq "$1" ] || {

@@ -8,7 +8,7 @@
 beside() {
     if [[ $1 =~ ^[^{]*\{[^}]+\} ]]; then
         echo "$1:vlock2:$2"
-    elif [[ $1 == *}* ]]; then
+    elif [[ $1 == *\}* ]]; then
         echo "{$(tag_of "$1")}:vlock3:$1:$2"
     else
         echo "{$1}:vlock:$2"
@@ -255,10 +255,9 @@ line_is() { [ "$(line_of "$1")" = "$2" ]; }
 all_listen() { [ "$(listeners "$1")" = "$2" ]; }
 
 # joined SCRIPT: as it is sent.
-joined() {
-    cd "$TESTS/../src/scripts"
+joined() (
+    cd "$TESTS/../src/scripts" || exit
     sed -n '1s/^-- #!lua/#!lua/p' "$1.lua"
     # shellcheck disable=SC2046 # words
     cat head.lua $(sed -n '2s/.*, with //p' "$1.lua" | sed 's/[a-z]*/&.lua/g') "$1.lua"
-    cd "$OLDPWD"
-}
+)

@@ -5,7 +5,8 @@
 -- frees or keeps is worth more than what it takes. Servers before Redis 7.0 do not know the line:
 -- they get the script without it, and with the code of the lines that begin with '-- OLD: '.
 -- KEYS  1 the lock   2 its fence hash   3 the mark of a withdrawn acquire   4 the queue: request
---       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS BELL LIMIT TOKEN'
+--       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS BELL LIMIT
+--       TOKEN'
 --       A script declares as many of them as its second line says: on a cluster whose slots are
 --       being moved, a script runs only if all that it declares are in one place.
 -- ARGV  1 token   2 request id   3 milliseconds   4 depends   5 database, empty for 0
