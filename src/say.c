@@ -2,7 +2,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "output.h"
@@ -13,21 +12,22 @@ enum {
     LINE_BYTES = 4096 /* PIPE_BUF, see output_error(); half of it is enough for any NAME */
 };
 
-/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. All that
- * stands in it is made harmless here, wherever it came from. */
-static void put(const struct say *say, const char *text, char end, bool needed) {
-    static const char head[] = "vlock: ";
-    char whole[LINE_BYTES];
-    size_t length = sizeof head - 1;
+/* Adds `text` to the line, made harmless. */
+static size_t add(char line[LINE_BYTES], size_t used, const char *text) {
+    return used + text_printable(line + used, LINE_BYTES - used, text);
+}
 
-    memcpy(whole, head, sizeof head);
+/* One line, one write: lines of several vlocks do not mix. Nobody can be told if it fails. */
+static void put(const struct say *say, const char *text, char end, bool needed) {
+    char whole[LINE_BYTES];
+    size_t length = add(whole, 0, "vlock: ");
+
     if (say->name) {
-        length += text_printable(whole + length, sizeof whole - 2 - length, say->name);
-        memcpy(whole + length, ": ", 2);
-        length += 2;
+        length = add(whole, length, say->name);
+        length = add(whole, length, ": ");
     }
-    length += text_printable(whole + length, sizeof whole - length, text);
-    whole[length++] = end;
+    length = add(whole, length, text);
+    whole[length++] = end; /* in the place of the NUL */
     if (!say->carry)
         output_error(whole, length, PATIENCE_MS);
     else if (!say->carry(say->by, whole, length, needed))

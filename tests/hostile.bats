@@ -2,6 +2,8 @@
 # Whatever others write into a lock, a server's answer or a path, and whatever NAME somebody is given:
 # no command prints it so that a terminal obeys it, hides it or is misled, in any encoding.
 
+# bats file_tags=asan
+
 load helpers
 load terminal
 
