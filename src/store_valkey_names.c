@@ -54,18 +54,13 @@ static const struct companions *companions_of(struct valkey *v, const char *key)
         snprintf(kept->prefix, sizeof kept->prefix, "{%s}:vlock:", key);
     else
         snprintf(kept->prefix, sizeof kept->prefix, "{%u}:vlock3:%s:", slot_tag(key), key);
-    kept->length = strlen(kept->prefix);
     return kept;
 }
 
 /* Not snprintf: this is done between the end of one command and the start of the next. */
 static void name_one(char name[NAME_BYTES], const struct companions *of, const char *what,
                      const char *more) {
-    size_t length = strlen(what), rest = strlen(more);
-
-    memcpy(name, of->prefix, of->length);
-    memcpy(name + of->length, what, length);
-    memcpy(name + of->length + length, more, rest + 1);
+    stpcpy(stpcpy(stpcpy(name, of->prefix), what), more);
 }
 
 void valkey_name_keys(struct valkey *v, struct keys *keys, const char *key, const char *id) {

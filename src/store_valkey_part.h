@@ -75,7 +75,6 @@ struct on_connection {
 struct companions {
     char key[KEY_MAX_BYTES + 1];
     char prefix[KEY_MAX_BYTES + SUFFIX_BYTES / 2];
-    size_t length;
 };
 
 struct valkey {
