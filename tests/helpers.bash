@@ -227,12 +227,13 @@ python() { find_python && "$PYTHON" "$@"; }
 # --- servers ---------------------------------------------------------------------------------
 
 # start_server valkey|redis|old-redis [ARG...]: a private server on a unix socket and a loopback
-# port, with nothing on disk. Exports SERVER_PID, SERVER_KIND, SOCK, PORT (and `cli` talks to it).
+# port, with nothing on disk. Exports SERVER_PID, SERVER (which of the three), SERVER_KIND (the same, or
+# redis for the old one), SOCK, PORT (and `cli` talks to it).
 # With `--tls` as first ARG it has a TLS port too, TLS_PORT, with the certificates in $CERTS. The old
 # one is Redis 6.0 (packaging/get-old-redis.sh): where there is none, the tests are left out.
 start_server() {
     local dir try tls=() program=$1-server bind=(127.0.0.1 -::1)
-    export SERVER_KIND=${1#old-} SOCK PORT TLS_PORT SERVER_PID
+    export SERVER=$1 SERVER_KIND=${1#old-} SOCK PORT TLS_PORT SERVER_PID
     if [ "$1" = old-redis ]; then
         program=$OLD_REDIS bind=(127.0.0.1)
         [ -x "$program" ] || skip 'there is no Redis 6.0 here'

@@ -210,7 +210,7 @@ own_server() {
         start_server valkey --tls "$@"
         export VLOCK_URL=valkeys://localhost:$TLS_PORT VLOCK_CACERT=$CERTS/ca.crt
     else
-        start_server "$SERVER_KIND" "$@"
+        start_server "$SERVER" "$@"
         export VLOCK_URL=redis://127.0.0.1:$PORT
     fi
 }
