@@ -4,13 +4,13 @@
 -- a disk, with too few replicas. 'allow-oom': it runs when the server's memory is full, as what it
 -- frees or keeps is worth more than what it takes. Servers before Redis 7.0 do not know the line:
 -- they get the script without it, and with the code of the lines that begin with '-- OLD: '.
--- KEYS  1 the lock   2 its fence hash   3 the mark of a withdrawn acquire   4 the queue: request
---       ids of those who wait, score = ticket   5 the waiters: id -> 'KIND SEEN MS BELL LIMIT
---       TOKEN'
+-- KEYS  1 the lock   2 its fence hash   3 the mark of an acquire that was withdrawn or sent again
+--       4 the queue: request ids of those who wait, score = ticket
+--       5 the waiters: id -> 'KIND SEEN MS BELL LIMIT TOKEN'
 --       A script declares as many of them as its second line says: on a cluster whose slots are
 --       being moved, a script runs only if all that it declares are in one place.
--- ARGV  1 token   2 request id   3 milliseconds   4 depends   5 database, empty for 0
---       6 and more: see the script
+-- ARGV  1 token   2 request id   3 milliseconds   5 database, empty for 0
+--       4, 6 and more: see the script
 -- Verdicts: the enum of the same names in store_valkey_part.h.
 -- The fence hash: fence (the last one given), grant (id of the acquire that got it), extend (id of
 -- the last extend), freed (ids of grants given back on purpose by another process than the
@@ -23,6 +23,7 @@
 local lock, fences, mark, queue, waiters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, id, ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MONTH, MARK_MS = 2592000000, 120000 -- a mark outlives what TCP still tries to deliver
+local MOST_CLAIM_MS, LEAST_CLAIM_MS = 2000, 100 -- of a lock that was handed over
 local NO, YES, ENDLESS, TOO_LONG, WITHDRAWN = 0, 1, 2, 3, 4
 
 -- redis.call, but an ACL's refusal names the command (Redis 7.0 does not by itself).
@@ -51,7 +52,3 @@ local held = call('GET', lock)
 local ours = held == token
 -- The fields of the fence hash, as far as the script has read them.
 local last, granted, extended, freed, holder, claim, handing, pause, boot
-
--- What every script answers: verdict, last fence, ms left (-1 no expiry, -2 free), what the lock
--- holds, bits (1: it was given back on purpose, 2: the last fence is the holder's, 4: free, but
--- kept for others); then what a script has to add.

@@ -11,7 +11,6 @@
 local POLLED_MS, LOOKED_MS, QUEUE_MS = 1000, 90000, 90000
 -- After the queue was lost, longer than the COME_MS of store_valkey_wait.c.
 local LOST_MS = 300
-local MOST_CLAIM_MS, LEAST_CLAIM_MS = 2000, 100
 local now_us, now_ms
 do
   local time = call('TIME')
@@ -80,7 +79,7 @@ local function first()
   end
 end
 
--- Tells who is first now. He has a while to find out more: see store_valkey_wait.c.
+-- Tells the waiter that is first now. It asks a moment later, unless it is handed the lock before.
 local function ring_first(left)
   local it = first()
   if lost then call_all() end
