@@ -2,7 +2,8 @@
 # Each NAME.lua, with head.lua and the parts that its second line names joined in front of it,
 # becomes `script_NAME` in one header: how many keys it declares, its text with the '#!lua' line
 # that its first line names, and the text for servers that do not know that line (head.lua says
-# what is different), each with the SHA1 that EVALSHA knows it by. Joined in files and read as hex, because CMake would take semicolons and brackets in the text for list syntax; written as
+# what is different), each with the SHA1 that EVALSHA knows it by. Joined in files and read as hex,
+# because CMake would take semicolons and brackets in the text for list syntax; written as
 # characters, because C promises no string literal beyond 4095 bytes.
 file(GLOB head "${DIRECTORY}/head.lua")
 file(GLOB scripts "${DIRECTORY}/*.lua")
