@@ -1,6 +1,5 @@
 /* store_valkey_call.c - one script: its arguments, and what an error reply means. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"

@@ -1,6 +1,5 @@
 /* tls_context.c - which CA, certificate and key count. */
 #include <dirent.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

@@ -12,7 +12,6 @@
  * Only files of our own user are looked at, under a name that a draft of F can have (one of a name
  * that had to be cut can be another file's), and none where a flock may reach no further than this
  * machine. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
