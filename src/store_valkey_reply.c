@@ -89,7 +89,7 @@ bool valkey_read_reply(const struct request *request, const redisReply *reply,
                        enum verdict *verdict, struct answer *out, struct place_told *told) {
     if (!read_answer(reply, verdict, out))
         return false;
-    if (request->kind == ASK_ACQUIRE && *verdict != ENDLESS)
+    if (request->kind == ASK_ACQUIRE) /* five: confirm, which adds nothing */
         return reply->elements == 5 || read_place(reply, out, told);
     return request->kind != ASK_PEEK || !request->waiters || read_waiters(request, reply, out);
 }
