@@ -7,7 +7,7 @@
 #include "tls.h"
 #include "tls_file.h"
 
-enum tls_role { CACERT, CERT, KEY, TLS_FILES };
+enum { CACERT, CERT, KEY, TLS_FILES }; /* the files of a context */
 
 struct tls_context {
     struct openssl ssl;
