@@ -1,7 +1,7 @@
 /* expected.h - what a connection still has to answer, in the order of the protocol.
  *
- * Every command is answered once, in order. SUBSCRIBE is answered by a push when it succeeds and by
- * an error reply when it does not; all other pushes answer nothing. */
+ * Every command is answered once, in order. SUBSCRIBE and SSUBSCRIBE are answered by a push if they
+ * succeed (greeting_is_answer()), and by an error reply if not; all other pushes answer nothing. */
 #ifndef VLOCK_EXPECTED_H
 #define VLOCK_EXPECTED_H
 

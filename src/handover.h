@@ -40,8 +40,8 @@ enum outcome handover_choose(struct handover *out, const struct context *ctx, st
 enum outcome handover_prepare(struct handover *handover, const struct context *ctx, int64_t ttl_ms,
                               const struct child_found *found, struct trouble *why);
 
-/* When the store has said that the lock is held with the token `holder`, be it ours, or not ("", as
- * when it was not reached): what killed acquires have left beside the token file goes. */
+/* Removes what killed acquires have left beside the token file, once the store has said that the
+ * lock is held with the token `holder`, be it ours. Does nothing for "": the store did not say. */
 void handover_clear(struct handover *handover, const char *holder);
 
 /* After it was given. */

@@ -6,7 +6,8 @@
  *     {NAME}:vlock:fence       hash: see scripts/head.lua; kept a month beyond its last use
  *     {NAME}:vlock:queue       sorted set: the ids of those who wait, by their tickets
  *     {NAME}:vlock:waiters     hash: what each of them waits with, see scripts/head.lua
- *     {NAME}:vlock:gone:ID     the acquire with this id was withdrawn; kept two minutes
+ *     {NAME}:vlock:gone:ID     string: which copies of the acquire with this id are refused, as it
+ *                              was withdrawn or sent again; kept two minutes
  *
  * A NAME with a hash tag of its own gets NAME:vlock2:... instead, so that `job` and `{job}`
  * share nothing and everything of one lock lies in one slot; and one with a } but no tag gets

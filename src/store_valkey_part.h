@@ -122,7 +122,8 @@ bool valkey_read_reply(const struct request *request, const redisReply *reply,
 void valkey_name_keys(struct valkey *v, struct keys *keys, const char *key, const char *id);
 
 /* Sends the script for `request` and reads its verdict and answer. Outcomes as wire_receive(), DONE
- * with a verdict; FAILED for an error reply. */
+ * with a verdict; FAILED for an error reply; LOST, with an answer but no verdict, for a holder
+ * whose key holds a value of another type. */
 enum outcome valkey_call(struct valkey *v, const struct request *request, int64_t deadline_ms,
                          enum verdict *verdict, struct answer *out, struct trouble *why);
 
@@ -135,7 +136,8 @@ enum outcome valkey_confirm(struct valkey *v, const struct request *request, int
  * FAILED/77. */
 enum outcome valkey_demoted(struct valkey *v, struct trouble *why);
 
-/* Has ROLE asked in front of an ASK_PEEK, unless the connection is so fresh that HELLO tells. */
+/* Has ROLE asked in front of an ASK_PEEK, unless the connection is so fresh that HELLO tells.
+ * Outcomes as wire_send_aside(). */
 enum outcome valkey_ask_role(struct valkey *v, struct trouble *why);
 
 /* The answer to ROLE. */
@@ -144,18 +146,18 @@ void valkey_hear_role(struct valkey *v, const redisReply *reply);
 /* What is known of the role of the server that has just been asked. */
 enum server_role valkey_role(const struct valkey *v);
 
-/* What one who waits sends before his question: listens to his bell, and has the key tracked if he
- * is the first. */
+/* What a waiter sends before its question: it listens to its bell, and has the key tracked if it is
+ * the first. Outcomes as wire_send_aside(). */
 enum outcome valkey_wait_prepare(struct valkey *v, const struct request *request,
                                  struct trouble *why);
 
-/* 'bell' or 'poll': how he is to be told. */
+/* 'bell' or 'poll': how the waiter is to be told, for the words of acquire. */
 const char *valkey_wait_kind(const struct valkey *v);
 
-/* True if his bell said so: confirming is all he has to ask for. */
+/* True if a message has said that the lock was handed to this acquire: confirm is enough then. */
 bool valkey_wait_granted(const struct valkey *v, const struct request *request);
 
-/* Notes the answer to his question. */
+/* Notes the answer to a question; for one that waits, the place in the queue as well. */
 void valkey_wait_answered(struct valkey *v, const struct request *request,
                           const struct answer *answer, const struct place_told *told);
 
@@ -173,7 +175,8 @@ extern const struct wire_ears valkey_wait_ears;
 /* Notes which connection there is: nothing was asked for on a new one. */
 void valkey_note_connection(struct valkey *v);
 
-/* Has the key tracked, over the connection there is: each change is pushed, once. */
+/* Has the key tracked, over the connection there is: the next change is pushed. Outcomes as
+ * wire_send_aside(). */
 enum outcome valkey_track(struct valkey *v, const struct request *request, struct trouble *why);
 
 /* Notes that something of that was refused with `error`: for now (v->on.retry_ms says until when),

@@ -20,8 +20,7 @@
  *                                  nobody, sooner: SLOW_STEP_MS for each place
  *
  * Where the server has no RESP3 or no sharded channels (before Redis 7.0), or its ACL permits none,
- * he polls; the first does too where nothing
- * can be tracked. */
+ * he polls; the first does, too, where nothing can be tracked. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -30,9 +30,9 @@
  *                           a `.F.vlock-XXXXXX` behind, which can be used as F. It is flocked for
  *                           as long as the acquire lives.
  *   2. the store is asked   a token that owns a lock is now always on disk
- *   3. tokenfile_publish()  the fence is written over the zeros, synced, and the file renamed to F:
- * complete or not at all, mode 0600. or tokenfile_discard()  the temporary file is removed: the
- * lock was not given.
+ *   3. tokenfile_publish()  the fence is written over the zeros, synced, and the file renamed to F,
+ *                           complete or not at all, mode 0600;
+ *      tokenfile_discard()  or, if the lock was not given, the temporary file is removed
  *
  * What killed acquires have left is removed by the next acquire of the same F and the same lock:
  * not before it knows from the store who holds that lock (tokenfile_clear), since the token of one

@@ -95,8 +95,8 @@ const struct trouble *wire_refused(const struct wire *wire);
 /* True while a connection is there or on its way. */
 bool wire_connected(const struct wire *wire);
 
-/* True if the server turned out not to know HELLO on a connection that needs a password: that
- * connection is closed, the next one will say AUTH, and the command is to be sent again. */
+/* True, once, if the server turned out not to know HELLO on a connection that needs a password. The
+ * caller must wire_drop() that connection and send the command again: the next one says AUTH. */
 bool wire_greets_anew(struct wire *wire);
 
 /* Closes the connection; the next wire_send() makes a new one. */
