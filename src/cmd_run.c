@@ -92,31 +92,33 @@ static enum outcome look_at_borrowed(struct run *run, struct trouble *why) {
 }
 
 /* --hold-for: whatever becomes of us, the lock is to stay for that long, so it is taken with that
- * time to live. From then on it is renewed as ever, which does not shorten it. */
-static enum outcome take_own(struct run *run, struct trouble *why) {
+ * time to live. From then on it is renewed as ever, which does not shorten it. `again`: what was
+ * taken before is over. */
+static enum outcome take_own(struct run *run, struct guard *guard, bool again,
+                             struct trouble *why) {
     struct lock *lock = &run->take.lock;
     int64_t ttl_ms = lock->ttl_ms;
     enum outcome outcome;
 
     if (run->wishes.hold_for_ms > ttl_ms)
         lock->ttl_ms = run->wishes.hold_for_ms;
-    outcome = take_lock(&run->take, &run->ctx, why);
-    if (outcome != DONE || !run->wishes.hold_for_ms)
+    outcome =
+        again ? take_again(&run->take, &run->ctx, why) : take_lock(&run->take, &run->ctx, why);
+    lock->ttl_ms = ttl_ms;
+    if (outcome != DONE)
         return outcome;
-    run->hold_until = clock_after(clock_now_ms(), run->wishes.hold_for_ms);
-    lock->ttl_ms = lock->lease.ttl_ms = ttl_ms;
-    lock->lease.renew_at_ms = clock_after(clock_now_ms(), ttl_ms / 3);
+    if (run->wishes.hold_for_ms) {
+        run->hold_until = clock_after(clock_now_ms(), run->wishes.hold_for_ms);
+        lock->lease.ttl_ms = ttl_ms;
+        lock->lease.renew_at_ms = clock_after(clock_now_ms(), ttl_ms / 3);
+    }
+    guard_told(guard)->hold_until = run->hold_until;
+    guard_told(guard)->armed = true;
     return DONE;
 }
 
 static enum outcome take(struct run *run, struct guard *guard, struct trouble *why) {
-    enum outcome outcome = run->borrowed ? look_at_borrowed(run, why) : take_own(run, why);
-
-    if (outcome != DONE || run->borrowed)
-        return outcome;
-    guard_told(guard)->hold_until = run->hold_until;
-    guard_told(guard)->armed = true;
-    return DONE;
+    return run->borrowed ? look_at_borrowed(run, why) : take_own(run, guard, false, why);
 }
 
 /* The command does not come about: what we have taken is given back. */
@@ -140,10 +142,9 @@ static enum outcome begin(struct run *run, struct guard *guard, struct trouble *
             return DONE;
         guard_told(guard)->running = false;
         guard_told(guard)->armed = false;
-        outcome = take_again(&run->take, &run->ctx, why);
+        outcome = take_own(run, guard, true, why);
         if (outcome != DONE)
             return outcome;
-        guard_told(guard)->armed = true;
     }
 }
 

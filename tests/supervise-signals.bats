@@ -216,6 +216,27 @@ PY
 }
 held_up_or_stopped() { has calls DELAYED || state_is "$(<vlock.pid)" Tt; }
 
+# bats test_tags=same,server
+@test "a waiter that was stopped past its lease takes the lock anew, with all of --hold-for" {
+    on_server || skip 'a live run keeps its lock there'
+    take -t 10m "$K"
+    in_a_group "$VLOCK_BIN" run -t 1s --hold-for 3s "$K" -- sh -c 'echo "$VLOCK_FENCE" >there; exit 5'
+    until_true 30 wait_for_it "$K" 1
+    kill -TSTP -- "-$(<vlock.pid)"
+    until_true 30 state_is "$(<vlock.pid)" T
+    gives 0 release --token "$TOKEN" "$K"
+    until_true 30 is_held "$K"
+    first=$(cli hget "$(beside "$K" fence)" fence)
+    until_true 30 is_free "$K"
+    [ ! -e there ]
+    kill -CONT -- "-$(<vlock.pid)"
+    ends 5 "$FRONT"
+    # it is another grant, and what stays of it is more than the TTL of a renewal
+    (($(<there) > first))
+    (($(cli pttl "$K") > 1000))
+    until_true 30 is_free "$K"
+}
+
 @test "a waiter's guard rests while it is stopped, and leaves the queue when it is killed" {
     take -t 10m "$K"
     in_a_group "$VLOCK_BIN" run -t 10m "$K" -- true
