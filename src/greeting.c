@@ -43,8 +43,9 @@ unsigned greeting_commands(const struct access *access, bool without_hello,
     return user ? 2 : 1;
 }
 
-/* Whether the server refuses us, whatever we say, or our name and password. Any other refusal of
- * HELLO means that it, or a proxy in between, knows no HELLO: they say so in words of their own. */
+/* Whether the server refuses us, whatever we say, for now, or our name and password. Any other
+ * refusal of HELLO means that it, or a proxy in between, knows no HELLO: they say so in words of
+ * their own. */
 static bool refuses_us(const char *error) {
     static const char *const codes[] = {"NOAUTH",
                                         "WRONGPASS",
@@ -57,7 +58,7 @@ static bool refuses_us(const char *error) {
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (refusal_is(error, codes[i]))
             return true;
-    return false;
+    return refusal_passes(error);
 }
 
 enum greeting_answer greeting_read(const char *command, const redisReply *reply) {

@@ -85,6 +85,12 @@ static const struct refusal *find(const char *error) {
     return NULL;
 }
 
+bool refusal_passes(const char *error) {
+    const struct refusal *found = find(error);
+
+    return found && found->status == EXIT_UNREACHABLE;
+}
+
 enum outcome refusal_say(struct trouble *why, const char *address, const char *request,
                          const char *error) {
     const struct refusal *found = find(error);

@@ -17,6 +17,9 @@ enum outcome refusal_say(struct trouble *why, const char *address, const char *r
  * is being replaced. */
 bool refusal_may_pass(const char *error);
 
+/* True for an error that says that the server cannot answer now, but may soon (status 69). */
+bool refusal_passes(const char *error);
+
 /* How many bytes of `error` may be shown: not the arguments that some errors repeat. */
 int refusal_length(const char *error);
 

@@ -74,13 +74,16 @@ bool wire_greets_anew(struct wire *wire) {
 /* Queues what a fresh connection says before anything else. */
 static bool greet(struct wire *wire) {
     struct greeting_command commands[GREETING_COMMANDS];
-    bool without_hello = wire->without_hello || wire->mute_at_hello;
-    unsigned count = greeting_commands(wire->access, without_hello, commands);
     bool queued = true;
+    unsigned count;
 
-    wire->hello = !without_hello;
+    /* Where nobody has to log in, HELLO is tried again: its refusal costs nothing, and the next
+     * server may know it. */
+    if (!greeting_logs_in(wire->access))
+        wire->without_hello = false;
+    wire->hello = !wire->without_hello && !wire->mute_at_hello;
     wire->mute_at_hello = false;
-
+    count = greeting_commands(wire->access, !wire->hello, commands);
     for (unsigned i = 0; i < count && queued; i++) {
         size_t lengths[GREETING_WORDS];
         for (unsigned j = 0; j < commands[i].count; j++)
