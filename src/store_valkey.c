@@ -42,20 +42,39 @@ enum {
     MUTE_TRIES = 4       /* to ask a server that has never said a word */
 };
 
-/* The server refused the greeting, and still did what stood behind it. It has answered that, so
- * there is nothing on its way that a mark would have to refuse: a release undoes it. */
+/* The server did what it should not have been asked for. It has answered that, so there is nothing
+ * on its way that a mark would have to refuse: a release undoes it. */
 static enum outcome undo(struct valkey *v, const struct request *request, enum verdict verdict,
-                         int64_t deadline_ms, struct trouble *why) {
-    struct request release = *request;
+                         int64_t deadline_ms) {
+    struct request last_word = *request;
     struct answer ignored = {0};
     enum outcome undone = DONE;
 
-    *why = *wire_refused(v->wire);
-    release.kind = ASK_RELEASE;
-    if (request->kind == ASK_ACQUIRE && verdict == YES)
-        undone = valkey_call(v, &release, deadline_ms, &verdict, &ignored, NULL);
-    wire_drop(v->wire);
+    last_word.kind = verdict == YES ? ASK_RELEASE : ASK_WITHDRAW;
+    last_word.waits = false;
+    if (request->kind == ASK_ACQUIRE && (verdict == YES || request->waits))
+        undone = valkey_call(v, &last_word, deadline_ms, &verdict, &ignored, NULL);
     return undone == DONE ? FAILED : UNSURE;
+}
+
+/* The greeting was refused, and what stood behind it was done all the same. */
+static enum outcome undo_unknown(struct valkey *v, const struct request *request,
+                                 enum verdict verdict, int64_t deadline_ms, struct trouble *why) {
+    enum outcome outcome;
+
+    *why = *wire_refused(v->wire);
+    outcome = undo(v, request, verdict, deadline_ms);
+    wire_drop(v->wire);
+    return outcome;
+}
+
+/* A replica that may be written to (replica-read-only no) has done it: it said with HELLO what it
+ * is. */
+static enum outcome undo_on_replica(struct valkey *v, const struct request *request,
+                                    enum verdict verdict, int64_t deadline_ms,
+                                    struct trouble *why) {
+    undo(v, request, verdict, deadline_ms);
+    return valkey_demoted(v, why);
 }
 
 /* The second step of an acquire without expiry. */
@@ -114,7 +133,9 @@ static enum outcome attempt(struct valkey *v, const struct request *request, int
     if (outcome != DONE)
         return outcome;
     if (wire_refused(v->wire))
-        return undo(v, request, verdict, deadline_ms, why);
+        return undo_unknown(v, request, verdict, deadline_ms, why);
+    if (wire_role(v->wire) == ROLE_REPLICA)
+        return undo_on_replica(v, request, verdict, deadline_ms, why);
     outcome = verdict_means(v, request, verdict, &got, why);
     if (outcome == DONE && request->kind == ASK_ACQUIRE && request->ttl_ms == TTL_NONE)
         outcome = confirm(v, request, deadline_ms, &got, why);

@@ -276,7 +276,7 @@ static enum outcome call(struct valkey *v, const struct script *script,
         access_note(v->access, "< %s: verdict %d, fence %llu", script->name, (int)*verdict,
                     (unsigned long long)out->fence);
     freeReplyObject(reply);
-    if (outcome == DONE && request->kind != ASK_PEEK)
+    if (outcome == DONE && request->kind != ASK_PEEK && wire_role(v->wire) != ROLE_REPLICA)
         v->served = true;
     /* That a confirmation is refused says nothing about the lock: acquire follows. */
     if (outcome == DONE && !(script == &script_confirm && *verdict == NO))

@@ -23,7 +23,6 @@ enum {
 /* The place in the queue, and what is known of the lock there. Kept for one acquire at a time. */
 struct wait {
     char id[REQUEST_ID_BYTES + 1]; /* of the acquire; empty: of an ASK_PEEK, or nobody's */
-    const char *key;               /* the caller's */
     char ticket[TICKET_BYTES];     /* empty: none yet */
     char run[RUN_BYTES];           /* the server's run when we asked last; empty: not known */
     int place;

@@ -128,7 +128,6 @@ static void begin(struct valkey *v, const struct request *request) {
     v->wait = (struct wait){.place = *id ? -1 : 0,
                             .slow_ms = clock_spread_ms(SLOW_MS),
                             .pause_ms = clock_spread_ms(POLL_FIRST_MS)};
-    v->wait.key = request->key;
     text_copy(v->wait.id, sizeof v->wait.id, id, strlen(id));
 }
 
@@ -281,7 +280,7 @@ static void hear_message(struct valkey *v, const char *text) {
     struct wait *wait = &v->wait;
     const char *granted = behind(text, "granted", wait->id),
                *first = behind(text, "first", wait->id), *near = behind(text, "near", wait->id),
-               *come = behind(text, "come", wait->key);
+               *come = behind(text, "come", v->companions.key);
     unsigned long long left_ms;
 
     if (granted && !*granted) {

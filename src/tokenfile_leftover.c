@@ -7,7 +7,8 @@
  *   - and that is for another lock, or another store, is another acquire's to remove;
  *   - and that is for this lock is noted before the store is asked. Its token may be the holder's:
  *     then it is the only copy there is. The store says who holds the lock; with any other token
- *     that was left behind before it was asked nobody holds it, nor can any more, so those go.
+ *     that was left behind before it was asked nobody holds it, so those go. (A request that a
+ *     frozen server still has in a buffer may take the lock yet; it ends with its TTL then.)
  *
  * Only files of our own user are looked at, under a name that a draft of F can have (one of a name
  * that had to be cut can be another file's), and none where a flock may reach no further than this

@@ -615,6 +615,28 @@ little_memory() { grep -qa __asan_init "$VLOCK_BIN" || ulimit -v 400000; }
     done
 }
 
+@test "a server that refuses HELLO for now is asked again, and knows it then" {
+    for words in 'LOADING Redis is loading the dataset in memory' 'MASTERDOWN Link with MASTER is down' \
+        'ERR max number of clients reached'; do
+        start_scripted "ON HELLO -$words\r\n" 'ON * -MISCONF this far it came\r\n' SERVE
+        gives 69 -u "redis://127.0.0.1:$SCRIPTED_PORT" acquire -n "$K"
+    done
+}
+
+@test "pushes that nobody has asked for are no more than heard, whatever is asked" {
+    local push='>3\r\n$8\r\nsmessage\r\n$1\r\nx\r\n'
+    for text in 'come a' 'granted ' 'granted x' 'first  1' 'near  1 1' ''; do
+        start_scripted "$hello" "SEND $push\$${#text}\r\n$text\r\n" \
+            'ON * -ERR this far it came\r\n' SERVE
+        for words in status locked 'owned --token t' 'release --token t' 'wait -w 1h' 'acquire -n' \
+            'acquire -w 1h' 'extend --token t'; do
+            # shellcheck disable=SC2086 # words
+            gives 76 -u "redis://127.0.0.1:$SCRIPTED_PORT" $words "$K" \
+                $([[ $words != extend* ]] || echo 1h)
+        done
+    done
+}
+
 @test "an error text with control characters and our password in it is shown harmless" {
     start_scripted "$hello" 'ON * -ERR \x1b[31mred\x07 sesame secret-token\r\n' SERVE
     gives 76 -v -u "redis://:sesame@127.0.0.1:$SCRIPTED_PORT" release --token secret-token "$K"

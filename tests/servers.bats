@@ -91,7 +91,8 @@ renewed_at() { at "$1" info commandstats | grep -q '^cmdstat_pexpire:'; }
     ends 79 "$holder"
     has err 'has become a replica'
     has told stopped
-    gives 69 run -w 1s "$K" -- true || gives 77 run -w 1s "$K" -- true
+    until_true 20 eval 'at "$OLD" info replication | grep -q "^master_link_status:up"'
+    gives 77 run -w 1h "$K" -- true
 }
 
 @test "who waits for a primary that is none any more, and for nothing else, is told so: 69" {
@@ -128,6 +129,22 @@ renewed_at() { at "$1" info commandstats | grep -q '^cmdstat_pexpire:'; }
     gives 77 break --yes "$K"
     VLOCK_NAME=$K VLOCK_TOKEN=$TOKEN VLOCK_FENCE=1 gives 77 reacquire --recover -t 1h "$K"
     [ "$(at "$OLD" get "$K")" = "$TOKEN" ]
+}
+
+@test "a replica that may be written to is refused, too, and nothing is left there" {
+    two_servers
+    at "$NEW" config set replica-read-only no
+    export VLOCK_URL=redis://127.0.0.1:$NEW
+    for words in 'acquire -n' 'acquire -n -t none' 'run -n' status locked; do
+        # shellcheck disable=SC2086 # words
+        gives 77 $words "$K" $([[ $words != run* ]] || echo true)
+        says 'is a replica: name the primary'
+        [ "$(at "$NEW" exists "$K")" = 0 ]
+    done
+    take -u "redis://127.0.0.1:$OLD" -t 10m "$K"
+    [ "$(at "$OLD" wait 1 0)" = 1 ]
+    gives 77 owned --token "$TOKEN" "$K"
+    gives 77 reacquire -t 1h --token "$TOKEN" "$K"
 }
 
 # As it stands on a connection that is open: what a script would answer YES without a write is as
@@ -207,6 +224,19 @@ renewed_at() { at "$1" info commandstats | grep -q '^cmdstat_pexpire:'; }
     gives 69 release --token t "$K"
     gives 69 owned --token t "$K"
     (($(connections) <= 36))
+}
+
+@test "a waiters key of another type keeps nobody from a free lock" {
+    cli rpush "$(beside "$K" waiters)" a
+    cli set "$K" foreign px 500
+    gives 0 run -w 1m "$K" -- true
+    cli set "$K" foreign px 3000
+    background "$VLOCK_BIN" run -w 1m "$K" -- true
+    waiter=$!
+    until_true 20 eval '! is_free "$K" || is_over "$waiter"'
+    ends 0 "$waiter"
+    gives 0 run -n "$K" -- true
+    cli del "$(beside "$K" waiters)"
 }
 
 # --- names and slots -------------------------------------------------------------------------

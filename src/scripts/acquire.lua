@@ -54,11 +54,13 @@ end
 -- The queue was lost (FLUSHALL, DEL), or those in it were taken for dead, as their connections were
 -- broken when the lock became free: all come back, each at a moment of his own, and none takes the
 -- lock before those who came earlier are there again.
-if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == false and
-  (has('here') or known < tonumber(ARGV[10]) or try('HGET', waiters, id) or
-    (has('bell') and granted ~= id)) then
-  rest(LOST_MS)
-  call_all()
+if not held and ticket ~= '' and not is_paused() and try('ZRANK', queue, id) == false then
+  local line = try('HGET', waiters, id) -- nil: nobody can join, so it would rest for ever
+  if line or (line == false and (has('here') or known < tonumber(ARGV[10]) or
+      (has('bell') and granted ~= id))) then
+    rest(LOST_MS)
+    call_all()
+  end
 end
 local paused, handed = not held and is_paused(), false
 local it = not held and not paused and first() or nil
