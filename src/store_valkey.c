@@ -130,6 +130,8 @@ static enum outcome attempt(struct valkey *v, const struct request *request, int
     enum outcome outcome;
 
     outcome = valkey_call(v, request, deadline_ms, &verdict, &got, why);
+    if (outcome == LOST)
+        *out = got;
     if (outcome != DONE)
         return outcome;
     if (wire_refused(v->wire))

@@ -178,6 +178,17 @@ renewed_at() { at "$1" info commandstats | grep -q '^cmdstat_pexpire:'; }
     ends 0 "$waiter"
 }
 
+@test "a value of another type in the place of the lock: 79 at once, and that is what is said" {
+    background "$VLOCK_BIN" run -t 1h "$K" -- sh -c 'echo ready; sleep 600'
+    pid=$!
+    until_true 20 has out ready
+    cli eval 'redis.call("del", KEYS[1]) redis.call("rpush", KEYS[1], 1)' 1 "$K"
+    ends 79 "$pid"
+    has err 'the lock was lost: the key holds a value of another type'
+    [ "$(cli lrange "$K" 0 -1)" = 1 ]
+    gives 76 run -n "$K" -- true
+}
+
 @test "SWAPDB takes the lock away: the next renewal tells, 79" {
     own_server
     background "$VLOCK_BIN" run -t 3s "$K" -- sh -c 'echo ready; until [ -e end ]; do sleep 0.1; done'
